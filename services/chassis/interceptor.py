@@ -1,0 +1,196 @@
+"""What happens around every call, of all four kinds: authentication, decoding, deadline, span, metrics, errors.
+
+Handlers raise `CorellaError`s and return messages; nothing here knows what they do. Health and reflection pass through with
+authentication only (health without), because their handlers write to the context themselves and have no deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc_status import rpc_status
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from services.chassis import deadline
+from services.chassis.authentication import ANONYMOUS, Authenticator, Caller
+from services.chassis.errors import CorellaError, DeadlineExceeded, InvalidArgument, Unimplemented
+from services.chassis.telemetry import attached, current_trace_id, get_logger, meter, tracer
+
+log = get_logger(__name__)
+caller: ContextVar[Caller] = ContextVar("corella_caller", default=ANONYMOUS)
+"""Who makes the current call."""
+
+_OPEN_TO_ALL = ("/grpc.health.",)
+_STANDARD = ("/grpc.health.", "/grpc.reflection.")
+_NOT_OUR_FAULT = {
+    grpc.StatusCode.OK,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.ALREADY_EXISTS,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.UNIMPLEMENTED,
+}
+
+# OpenTelemetry semantic conventions for RPC, which give the name, the unit and the attributes.
+_duration = meter.create_histogram("rpc.server.call.duration", unit="s", description="Duration of calls served.")
+
+
+@dataclass(frozen=True)
+class _Undecodable:
+    """Stands in for a request whose bytes are not a message of the right type."""
+
+    detail: str
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps every handler of a server. `max_deadline_seconds` bounds calls that bring no deadline or a longer one."""
+
+    def __init__(self, authenticator: Authenticator, max_deadline_seconds: float) -> None:
+        self._authenticator = authenticator
+        self._max_deadline_seconds = max_deadline_seconds
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return handler
+        method = handler_call_details.method
+        metadata = handler_call_details.invocation_metadata or ()
+        who = ANONYMOUS
+        if not method.startswith(_OPEN_TO_ALL):
+            try:
+                who = self._authenticator.authenticate(metadata)
+            except CorellaError as error:
+                return _refusing(handler, error)
+        if method.startswith(_STANDARD):
+            return handler
+        return self._wrapped(handler, method.removeprefix("/"), dict(metadata), who)
+
+    def _wrapped(self, handler: Any, method: str, metadata: dict[str, Any], who: Caller) -> grpc.RpcMethodHandler:
+        decode = handler.request_deserializer
+
+        def safe_decode(raw: bytes) -> Any:
+            # gRPC itself would answer INTERNAL, as if the server were at fault.
+            try:
+                return decode(raw)
+            except Exception as error:
+                return _Undecodable(str(error))
+
+        def request_in(request: Any) -> Any:
+            return _checked_stream(request) if handler.request_streaming else _checked(request)
+
+        if handler.response_streaming:
+            behave = handler.unary_stream or handler.stream_stream
+
+            async def streaming(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+                async with self._around(context, method, metadata, who):
+                    async for response in behave(request_in(request), context):
+                        yield response
+
+            make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+            return make(streaming, safe_decode, handler.response_serializer)
+
+        behave = handler.unary_unary or handler.stream_unary
+
+        async def single(request: Any, context: grpc.aio.ServicerContext) -> Any:
+            async with self._around(context, method, metadata, who):
+                return await behave(request_in(request), context)
+
+        make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+        return make(single, safe_decode, handler.response_serializer)
+
+    @asynccontextmanager
+    async def _around(self, context: grpc.aio.ServicerContext, method: str, metadata: dict[str, Any], who: Caller) -> AsyncIterator[None]:
+        started = time.perf_counter()
+        code = grpc.StatusCode.OK
+        given = context.time_remaining()
+        allowed = min(given if given is not None else self._max_deadline_seconds, self._max_deadline_seconds)
+        deadline.set_remaining(allowed)
+        caller.set(who)
+        attributes = {"rpc.system.name": "grpc", "rpc.method": method}
+        text_metadata = {key: value for key, value in metadata.items() if isinstance(value, str)}
+        with (
+            attached(text_metadata),
+            tracer.start_as_current_span(method, kind=SpanKind.SERVER, attributes=attributes) as span,
+        ):
+            try:
+                try:
+                    async with asyncio.timeout(allowed) as limit:
+                        yield
+                except TimeoutError as error:
+                    if not limit.expired():
+                        raise
+                    raise DeadlineExceeded(f"The call took longer than {allowed:.3g} s.") from error
+            except CorellaError as error:
+                code = error.code
+                if code is grpc.StatusCode.INTERNAL:
+                    log.error("call_failed", method=method, reason=error.reason, error=error.message)
+                await context.abort_with_status(rpc_status.to_status(error.to_status()))
+            except (asyncio.CancelledError, GeneratorExit):
+                code = grpc.StatusCode.CANCELLED
+                raise
+            except NotImplementedError:
+                # What the generated base class raises for a method that a servicer leaves out.
+                code = grpc.StatusCode.UNIMPLEMENTED
+                missing = Unimplemented(f"{method} is not implemented in this version.")
+                await context.abort_with_status(rpc_status.to_status(missing.to_status()))
+            except Exception as error:
+                code = grpc.StatusCode.INTERNAL
+                log.exception("call_failed_unexpectedly", method=method)
+                span.record_exception(error)
+                # The text of an unexpected error may hold anything; the caller gets the trace id to quote instead.
+                trace_id = current_trace_id()
+                internal = CorellaError(f"Something went wrong here; quote trace {trace_id}.", trace_id=trace_id)
+                await context.abort_with_status(rpc_status.to_status(internal.to_status()))
+            finally:
+                span.set_attribute("rpc.response.status_code", code.name)
+                if code not in _NOT_OUR_FAULT:
+                    span.set_status(Status(StatusCode.ERROR, code.name))
+                _duration.record(time.perf_counter() - started, {**attributes, "rpc.response.status_code": code.name})
+
+
+def _checked(request: Any) -> Any:
+    if isinstance(request, _Undecodable):
+        raise InvalidArgument(f"The request is not a message of the expected type: {request.detail}", reason="REQUEST_UNDECODABLE")
+    return request
+
+
+async def _checked_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _checked(request)
+
+
+def _refusing(handler: Any, error: CorellaError) -> grpc.RpcMethodHandler:
+    """A handler of the same kind that answers with the error and reads nothing."""
+    status = rpc_status.to_status(error.to_status())
+
+    async def refuse(_request: Any, context: grpc.aio.ServicerContext) -> Any:
+        await context.abort_with_status(status)
+
+    async def refuse_stream(_request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+        await context.abort_with_status(status)
+        yield  # makes this a generator, which is what a streaming handler must be
+
+    kinds: dict[tuple[bool, bool], Any] = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }
+    behave = refuse_stream if handler.response_streaming else refuse
+    # The request stays bytes: one that could not be decoded must not hide that the caller is unknown.
+    return kinds[handler.request_streaming, handler.response_streaming](behave, None, None)

@@ -1,0 +1,114 @@
+"""Runs a service: builds it, listens, reports health, drains on SIGTERM.
+
+    asyncio.run(serve("embedder", settings, build, add_EmbedderServiceServicer_to_server, "corella.v1.EmbedderService"))
+
+`build(settings, lifecycle)` is the service's own async context manager; it yields the servicer. The port opens only when it is ready,
+so whoever can connect can be served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+
+from services.chassis.authentication import Authenticator
+from services.chassis.interceptor import CallInterceptor
+from services.chassis.settings import ServerSettings, ServiceSettings
+from services.chassis.telemetry import get_logger, setup_telemetry
+
+log = get_logger(__name__)
+
+
+class Lifecycle:
+    """Lets a part of a service say that the process must end."""
+
+    def __init__(self) -> None:
+        self._ended = asyncio.Event()
+        self.failure: str | None = None
+
+    def stop(self) -> None:
+        """Asks for an orderly end."""
+        self._ended.set()
+
+    def fail(self, reason: str) -> None:
+        """Asks for the end because something is broken that only a restart mends. The process drains, then exits with status 1."""
+        log.error("service_failed", reason=reason)
+        self.failure = self.failure or reason
+        self._ended.set()
+
+    async def ended(self) -> None:
+        """Returns when the process is to end."""
+        await self._ended.wait()
+
+
+Build = Callable[[Any, Lifecycle], AbstractAsyncContextManager[Any]]
+
+
+async def serve(service: str, settings: ServiceSettings, build: Build, add_servicer: Callable[[Any, Any], None], full_name: str) -> int:
+    """Runs until SIGTERM, SIGINT or a failure. Returns the exit status."""
+    shutdown_telemetry = setup_telemetry(service, settings.telemetry)
+    lifecycle = Lifecycle()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lifecycle.stop)
+    try:
+        async with build(settings, lifecycle) as servicer:
+            server, health, port = make_server(settings.server, lambda server: add_servicer(servicer, server), full_name)
+            await server.start()
+            await health.set("", health_pb2.HealthCheckResponse.SERVING)
+            await health.set(full_name, health_pb2.HealthCheckResponse.SERVING)
+            log.info("serving", host=settings.server.host, port=port)
+            await lifecycle.ended()
+            log.info("draining", seconds=settings.server.drain_seconds)
+            await health.enter_graceful_shutdown()
+            await server.stop(settings.server.drain_seconds)
+        log.info("stopped", failure=lifecycle.failure)
+        return 0 if lifecycle.failure is None else 1
+    finally:
+        shutdown_telemetry()
+
+
+def make_server(
+    settings: ServerSettings, add_servicers: Callable[[grpc.aio.Server], None], full_name: str
+) -> tuple[grpc.aio.Server, HealthServicer, int]:
+    """A server with health and reflection that is bound but not started, its health servicer, and its port."""
+    server = grpc.aio.server(
+        interceptors=[CallInterceptor(Authenticator(settings.auth.tokens_file), settings.max_deadline_seconds)],
+        maximum_concurrent_rpcs=settings.max_concurrent_calls,
+        options=[
+            ("grpc.max_receive_message_length", settings.max_message_bytes),
+            ("grpc.max_send_message_length", settings.max_message_bytes),
+            ("grpc.keepalive_time_ms", int(settings.keepalive_seconds * 1000)),
+            ("grpc.keepalive_timeout_ms", 20_000),
+            # Clients may test a connection as often as every 10 s, also one without calls.
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+            # Two processes on one port would share its calls unnoticed.
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+    add_servicers(server)
+    health = HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    names = (full_name, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    target = f"{host}:{settings.port}"
+    tls = settings.tls
+    if tls.certificate_file is None or tls.key_file is None:
+        port = server.add_insecure_port(target)
+    else:
+        roots = tls.client_ca_file.read_bytes() if tls.client_ca_file else None
+        pair = (tls.key_file.read_bytes(), tls.certificate_file.read_bytes())
+        credentials = grpc.ssl_server_credentials([pair], roots, require_client_auth=roots is not None)
+        port = server.add_secure_port(target, credentials)
+    return server, health, port

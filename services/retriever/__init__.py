@@ -1,0 +1,1 @@
+"""The retriever service: documents to chunks, chunks to passages."""
