@@ -19,9 +19,7 @@ SAMPLES = Path(__file__).resolve().parents[3] / "samples"
 PAGES = sorted(p for p in (SAMPLES / "pages").rglob("*") if p.suffix in {".md", ".html"})
 TICKETS = sorted((SAMPLES / "tickets").glob("*.json"))
 QUESTIONS: list[dict[str, Any]] = [
-    json.loads(line)
-    for line in (SAMPLES / "questions.jsonl").read_text(encoding="utf-8").splitlines()
-    if line.strip()
+    json.loads(line) for line in (SAMPLES / "questions.jsonl").read_text(encoding="utf-8").splitlines() if line.strip()
 ]
 ANSWERABLE = [q for q in QUESTIONS if q["answerable"]]
 UNANSWERABLE = [q for q in QUESTIONS if not q["answerable"]]
@@ -68,10 +66,9 @@ def sections(path: Path) -> list[tuple[str, str]]:
         if isinstance(node, Tag) and node.name in HEADINGS:
             anchor = str(node.get("id") or slug(node.get_text()))
             found.append((anchor, []))
-        elif isinstance(node, NavigableString) and found:
-            if node.find_parent(list(HEADINGS)) is None:
-                found[-1][1].append(str(node))
-    return [(anchor, "".join(parts)) for anchor, parts in found]
+        elif isinstance(node, NavigableString) and found and not node.find_parent(list(HEADINGS)):
+            found[-1][1].append(str(node))
+    return [(anchor, " ".join(parts)) for anchor, parts in found]
 
 
 def name(path: Path) -> str:
@@ -123,7 +120,8 @@ def test_ticket_schema(path: Path) -> None:
     assert ticket["key"].startswith(ticket["project"] + "-")
     assert ticket["state"] in STATES
     assert ticket["url"] == f"https://support.hollinmere.example/tickets/{ticket['key']}"
-    assert ticket["labels"] and all(isinstance(label, str) for label in ticket["labels"])
+    assert ticket["labels"]
+    assert all(isinstance(label, str) for label in ticket["labels"])
     assert ticket["comments"]
     for comment in ticket["comments"]:
         assert set(comment) == {"id", "author", "created", "body"}
