@@ -1,0 +1,1 @@
+"""Corella on one machine: prepares the models and runs the services as processes. Never imports `services`; it starts them."""
