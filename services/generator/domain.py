@@ -24,6 +24,8 @@ from services.chassis.errors import InvalidArgument, NotFound, ResourceExhausted
 
 DONT_KNOW = "I do not know."
 """The whole text of an answer that is none."""
+EPOCH = datetime.fromtimestamp(0, UTC)
+"""Stands for a time that is not known."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Turn:
     question: str
     answer: str
     standalone_question: str = ""
-    create_time: datetime = datetime.fromtimestamp(0, UTC)
+    create_time: datetime = EPOCH
 
 
 @dataclass(frozen=True)
