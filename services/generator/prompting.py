@@ -1,0 +1,148 @@
+"""Composes the prompt: what the model is told, in an order that lets an engine reuse what it has computed.
+
+    system     the task, the deployment's instruction, the add-ons of style        the same for every question of a deployment
+    user       the passages, numbered from 1                                        the same for a question asked again
+               the summary of earlier turns, then the question                      last, because it is new each time
+
+What people and documents wrote is data: it can neither become a control token of a chat template nor look like a passage's number.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from services.generator.domain import DONT_KNOW, Message, Passage, Style
+from services.generator.sentences import split
+
+DEFAULT_PASSAGES = 4
+MAX_PASSAGES = 5
+
+TASK = (
+    f'Answer the question with the facts in the passages, in one short sentence. If the passages do not hold the answer, say "{DONT_KNOW}"'
+)
+
+# Tokens of the chat templates in use, whatever the model: <|im_start|>, <s>, </s>, [INST], <<SYS>>, <start_of_turn>, <bos>, <think>.
+_CONTROL = re.compile(
+    r"<\|[^<>|\n]{0,64}\|>|<｜[^<>｜\n]{0,64}｜>|</?(?:s|bos|eos|pad|unk|mask|think|tool_call|tool_response|start_of_turn|end_of_turn)>"
+    r"|</?(?:system|user|assistant)>|<</?SYS>>|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]",
+    re.IGNORECASE,
+)
+_HALF = re.compile(r"<(?=[|｜])|(?<=[|｜])>")
+# What looks like a citation marker, "[1]" or "[2, 3]", and lines that look like a part of this prompt.
+_MARKER = re.compile(r"[\[【](\s*(?:passage\s*)?\d+(?:\s*[,;]\s*\d+)*\s*)[\]】]", re.IGNORECASE)
+_FRAME = re.compile(
+    r"^[ \t]*(?=(?:passages?|question|answer|summary|earlier|system|user|assistant)\b[^\n:]{0,20}:)", re.IGNORECASE | re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt. `passages` are those the model sees, in the order of their numbers from 1; `tokens` counts the messages' texts."""
+
+    messages: tuple[Message, ...]
+    passages: tuple[Passage, ...]
+    tokens: int
+
+
+def compose(
+    question: str,
+    passages: Sequence[Passage],
+    *,
+    summary: str,
+    style: Style,
+    deployment_instruction: str,
+    budget_tokens: int,
+    count_tokens: Callable[[str], int],
+    special_tokens: Iterable[str] = (),
+) -> Prompt:
+    """Compose the prompt for `question` from `passages`, best first, within `budget_tokens`.
+
+    `count_tokens` counts with the model's tokenizer; `special_tokens` are its control tokens, which are broken wherever a text holds
+    one (those of common chat templates always are). Passages that do not fit are left out from the last; the first is cut at the end
+    of a sentence if it does not fit alone. The question is never cut: check its length before.
+    """
+
+    def clean(text: str) -> str:
+        return neutralise(text, special_tokens)
+
+    system = "\n".join([TASK, *_instructions(style, deployment_instruction, clean)])
+    ending = _ending(clean(question), clean(summary))
+    left = budget_tokens - count_tokens(system) - count_tokens(ending)
+    blocks: list[str] = []
+    used: list[Passage] = []
+    for passage in passages[:MAX_PASSAGES]:
+        block = _block(len(used) + 1, passage, clean)
+        cost = count_tokens(block) + 2
+        if cost > left and not used:
+            block = _cut(block, left - 2, count_tokens)
+            cost = count_tokens(block) + 2
+        if cost > left or not block:
+            break
+        left -= cost
+        blocks.append(block)
+        used.append(passage)
+    user = "\n\n".join([*blocks, ending])
+    return Prompt((Message("system", system), Message("user", user)), tuple(used), count_tokens(system) + count_tokens(user))
+
+
+def neutralise(text: str, special_tokens: Iterable[str] = ()) -> str:
+    """Return `text` as data: without control characters, control tokens, citation markers, and lines that look like the prompt's own."""
+    text = "".join(char for char in text if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs"))
+    while True:
+        before = text
+        for token in special_tokens:
+            if len(token) > 1 and token in text:
+                text = text.replace(token, f"{token[0]} {token[1:]}")
+        text = _CONTROL.sub(lambda match: match.group().replace("<", "(").replace(">", ")").replace("[", "(").replace("]", ")"), text)
+        text = _HALF.sub(" ", text)
+        if text == before:
+            break
+    text = _MARKER.sub(r"(\1)", text)
+    return _FRAME.sub("- ", text).strip()
+
+
+def _instructions(style: Style, deployment_instruction: str, clean: Callable[[str], str]) -> list[str]:
+    """Return the lines after the task: the deployment's own first, then what the request asks for."""
+    wishes = (
+        ("Style", style.style),
+        ("Tone", style.tone),
+        ("Write so that it can be read by", style.readability),
+        ("Length", style.verbosity),
+        ("You speak as", style.persona),
+    )
+    lines = [clean(deployment_instruction)] if deployment_instruction.strip() else []
+    lines += [f"{name}: {_one_line(clean(value))}." for name, value in wishes if value.strip()]
+    if style.instructions.strip():
+        lines.append(_one_line(clean(style.instructions)))
+    return lines
+
+
+def _block(number: int, passage: Passage, clean: Callable[[str], str]) -> str:
+    """Return a passage as the model sees it: its number, where it stands, its text."""
+    place = [passage.title, *(heading for heading in passage.heading_path if heading != passage.title)]
+    heading = " > ".join(_one_line(clean(part)) for part in place if part.strip())
+    return f"[{number}] {heading}\n{clean(passage.text)}"
+
+
+def _ending(question: str, summary: str) -> str:
+    earlier = f"Earlier in this conversation: {_one_line(summary)}\n\n" if summary else ""
+    return f"{earlier}Question: {_one_line(question)}"
+
+
+def _cut(block: str, limit: int, count_tokens: Callable[[str], int]) -> str:
+    """Return as many whole sentences of `block` as fit; empty when not even its heading and one sentence do."""
+    heading, _, text = block.partition("\n")
+    kept = ""
+    for sentence in split(text):
+        longer = f"{heading}\n{text[: sentence.end]}"
+        if count_tokens(longer) > limit:
+            break
+        kept = longer
+    return kept
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).rstrip(". ") if text.endswith(".") else " ".join(text.split())
