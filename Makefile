@@ -1,0 +1,56 @@
+# Corella's commands. `make` alone lists them. Nothing but Python with venv, make and git is needed; `make setup` brings the rest into .venv.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-long lint format proto bench bench-embed bench-ask bench-ingest eval clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Files a test names: `make test TESTS=tests/unit/trainer`.
+TESTS ?= tests
+PYTEST_OPTIONS ?=
+
+help: ## List these commands
+	@echo 'make <command>'
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Make .venv from requirements/cpu.txt and prepare the models (nothing to do when they are current)
+	@scripts/setup.sh
+
+run: setup ## Start everything, ingest samples/, answer a question; in a terminal, go on asking
+	@scripts/run.sh
+
+test: setup ## Unit, contract and end-to-end tests on real parts (TESTS=… chooses)
+	@$(BIN)/pytest -m 'not long' $(PYTEST_OPTIONS) $(TESTS)
+
+test-long: setup ## All tests, also those that take many minutes
+	@$(BIN)/pytest $(PYTEST_OPTIONS) $(TESTS)
+
+lint: setup ## Formatting, ruff, mypy, buf lint, breaking changes since the last tag, generated code
+	@scripts/lint.sh
+
+format: setup ## Rewrite the code in the house's format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+proto: setup ## Generate corella/v1 from proto/
+	@$(BIN)/python -m grpc_tools.protoc -I proto --python_out=. --pyi_out=. --grpc_python_out=. proto/corella/v1/*.proto
+	@git status --short corella/v1
+
+bench: setup ## Every measurement beside its alternative, kept in bench/results/
+	@$(MAKE) --no-print-directory bench-embed bench-ask
+
+bench-embed: setup ## Embedder beside sentence-transformers
+	@$(BIN)/python -m bench.embed
+
+bench-ask: setup ## Generator beside bare vLLM
+	@$(BIN)/python -m bench.ask
+
+eval: setup ## Retrieval and answers on the sample questions, on a stack of its own
+	@scripts/eval.sh
+
+clean: ## Remove everything made here: .venv, .corella (documents, models, logs), caches
+	@if [ -x $(BIN)/corella ]; then $(BIN)/corella down --quiet || true; fi
+	rm -rf $(VENV) .corella .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
