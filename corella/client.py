@@ -1,0 +1,166 @@
+"""Calls Corella from Python: channels, deadline and token in one place, the generated stubs as attributes.
+
+    from corella.client import Corella
+
+    with Corella() as corella:
+        answer = corella.ask("How long is the warranty of the Tolva 20?", corpus="default")
+        print(answer.text, [citation.uri for citation in answer.citations])
+
+Errors are gRPC's own; `corella.errors.RpcFailure.from_rpc_error` takes them apart.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from corella.v1 import (
+    embedder_pb2_grpc,
+    generator_pb2,
+    generator_pb2_grpc,
+    retriever_pb2_grpc,
+    trainer_pb2_grpc,
+)
+
+DEFAULT_TIMEOUT_SECONDS = 60.0
+_MAX_MESSAGE_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the services listen, as `host:port` or any other gRPC target."""
+
+    embedder: str = "127.0.0.1:50051"
+    retriever: str = "127.0.0.1:50052"
+    generator: str = "127.0.0.1:50053"
+    trainer: str = "127.0.0.1:50054"
+
+    def with_environment(self) -> Addresses:
+        """These, with `CORELLA_EMBEDDER`, `CORELLA_RETRIEVER`, `CORELLA_GENERATOR` and `CORELLA_TRAINER` in their place where set."""
+        given = {f.name: os.environ.get(f"CORELLA_{f.name.upper()}", "") for f in fields(self)}
+        return replace(self, **{name: address for name, address in given.items() if address})
+
+
+class Corella:
+    """The four services. A channel is opened when its stub is first used. Safe to share between threads."""
+
+    def __init__(self, addresses: Addresses | None = None, *, token: str | None = None, ca_file: Path | None = None) -> None:
+        """`token` is sent as bearer token with every call. With `ca_file`, a PEM file of certificates to trust, connections are encrypted.
+
+        Without `addresses` those of the environment are used, else the local defaults.
+        """
+        self.addresses = addresses or Addresses().with_environment()
+        self._token = token
+        self._credentials = None if ca_file is None else grpc.ssl_channel_credentials(ca_file.read_bytes())
+        self._channels: list[grpc.Channel] = []
+
+    def __enter__(self) -> Corella:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes every channel; calls under way are cancelled."""
+        for channel in self._channels:
+            channel.close()
+        self._channels.clear()
+
+    @cached_property
+    def embedder(self) -> embedder_pb2_grpc.EmbedderServiceStub:
+        """Stub of `EmbedderService`."""
+        return embedder_pb2_grpc.EmbedderServiceStub(self.channel(self.addresses.embedder))
+
+    @cached_property
+    def retriever(self) -> retriever_pb2_grpc.RetrieverServiceStub:
+        """Stub of `RetrieverService`."""
+        return retriever_pb2_grpc.RetrieverServiceStub(self.channel(self.addresses.retriever))
+
+    @cached_property
+    def generator(self) -> generator_pb2_grpc.GeneratorServiceStub:
+        """Stub of `GeneratorService`."""
+        return generator_pb2_grpc.GeneratorServiceStub(self.channel(self.addresses.generator))
+
+    @cached_property
+    def trainer(self) -> trainer_pb2_grpc.TrainerServiceStub:
+        """Stub of `TrainerService`."""
+        return trainer_pb2_grpc.TrainerServiceStub(self.channel(self.addresses.trainer))
+
+    def ask(self, question: str, *, corpus: str = "default", timeout_seconds: float = 120.0) -> generator_pb2.Answer:
+        """The answer to one question that stands alone, with its citations. `corpus` is an id or a resource name.
+
+        For text as it comes, conversations, styles and filters call `generator.Ask`.
+        """
+        request = generator_pb2.AskRequest(question=question, corpus=corpus_name(corpus), skip_memory=True)
+        answer = generator_pb2.Answer()
+        for event in self.generator.Ask(request, timeout=timeout_seconds):
+            if event.HasField("citations"):
+                answer.CopyFrom(event.citations.answer)
+        return answer
+
+    def channel(self, address: str) -> grpc.Channel:
+        """A new channel to a service, closed together with this client. Every call on it has a deadline and the token."""
+        options: list[tuple[str, Any]] = [
+            ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+            # A service that was restarted is found again within a second, not after gRPC's two minutes.
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 1_000),
+        ]
+        if self._credentials is None:
+            bare = grpc.insecure_channel(address, options)
+        else:
+            bare = grpc.secure_channel(address, self._credentials, options)
+        self._channels.append(bare)
+        return grpc.intercept_channel(bare, _EveryCall(self._token))
+
+
+def corpus_name(corpus: str) -> str:
+    """The resource name of a corpus given by its id or its name."""
+    return corpus if corpus.startswith("corpora/") else f"corpora/{corpus}"
+
+
+@dataclass(frozen=True)
+class _Details:
+    """What grpc calls `ClientCallDetails`, which it leaves to its users to make."""
+
+    method: str
+    timeout: float | None
+    metadata: Any
+    credentials: Any
+    wait_for_ready: bool | None
+    compression: Any
+
+
+class _EveryCall(
+    grpc.UnaryUnaryClientInterceptor,  # type: ignore[misc]
+    grpc.UnaryStreamClientInterceptor,  # type: ignore[misc]
+    grpc.StreamUnaryClientInterceptor,  # type: ignore[misc]
+    grpc.StreamStreamClientInterceptor,  # type: ignore[misc]
+):
+    """Gives every call the token, and a deadline where the caller set none."""
+
+    def __init__(self, token: str | None) -> None:
+        self._metadata = [("authorization", f"Bearer {token}")] if token else []
+
+    def _call(self, continuation: Callable[[Any, Any], Any], details: Any, request: Any) -> Any:
+        changed = _Details(
+            method=details.method,
+            timeout=DEFAULT_TIMEOUT_SECONDS if details.timeout is None else details.timeout,
+            metadata=[*(details.metadata or ()), *self._metadata],
+            credentials=details.credentials,
+            wait_for_ready=details.wait_for_ready,
+            compression=details.compression,
+        )
+        return continuation(changed, request)
+
+    intercept_unary_unary = _call
+    intercept_unary_stream = _call
+    intercept_stream_unary = _call
+    intercept_stream_stream = _call
