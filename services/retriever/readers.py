@@ -1,0 +1,82 @@
+"""Which reader reads which type of document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import PurePosixPath
+from types import MappingProxyType
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from services.retriever.html_reader import read_html
+from services.retriever.markdown_reader import read_markdown
+from services.retriever.structure import (
+    MAX_HEADING_CHARS,
+    DocumentTooLarge,
+    DocumentTypeUnsupported,
+    StructuredDocument,
+    clip,
+)
+from services.retriever.text_reader import clean, read_text
+from services.retriever.ticket_reader import read_ticket
+
+MARKDOWN = "text/markdown"
+HTML = "text/html"
+TEXT = "text/plain"
+TICKET = "application/vnd.corella.ticket+json"
+
+
+class Reader(NamedTuple):
+    """How one type is read."""
+
+    read: Callable[[bytes], StructuredDocument]
+    endings: tuple[str, ...]
+    max_bytes: int
+    """What is read within half a minute on one core of 2024, with the worst content that the tests know."""
+
+
+READERS: Mapping[str, Reader] = MappingProxyType(
+    {
+        MARKDOWN: Reader(read_markdown, (".md", ".markdown"), 8 << 20),
+        HTML: Reader(read_html, (".html", ".htm"), 24 << 20),
+        TEXT: Reader(read_text, (".txt",), 24 << 20),
+        TICKET: Reader(read_ticket, (".json",), 8 << 20),
+    }
+)
+_ALIASES = {"text/x-markdown": MARKDOWN, "application/xhtml+xml": HTML}
+_BY_ENDING = {ending: mime_type for mime_type, reader in READERS.items() for ending in reader.endings}
+
+
+def mime_type_for(uri_or_path: str) -> str | None:
+    """The type that the ending of a path or of a URI's path stands for; None when it stands for none that is read."""
+    return _BY_ENDING.get(PurePosixPath(_path(uri_or_path)).suffix.lower())
+
+
+def read_document(content: bytes, mime_type: str, uri: str, title: str = "") -> StructuredDocument:
+    """Reads a document of that type; an empty type is found by the ending of the URI.
+
+    The title is the given one, else the document's own, else its first heading, else the last part of the URI.
+    Raises DocumentTypeUnsupported, DocumentTooLarge, and DocumentUnreadable for content that is not what its type says.
+    """
+    essence = mime_type.partition(";")[0].strip().lower()
+    reader = READERS.get(_ALIASES.get(essence, essence) or mime_type_for(uri) or "")
+    if reader is None:
+        known = ", ".join(f"{name} ({' '.join(each.endings)})" for name, each in READERS.items())
+        what = f"of type {essence!r}" if essence else f"at {uri!r}"
+        raise DocumentTypeUnsupported(f"There is no reader for a document {what}. Known types: {known}.", mime_type=essence)
+    if len(content) > reader.max_bytes:
+        limit, size = reader.max_bytes >> 20, len(content) / (1 << 20)
+        raise DocumentTooLarge(f"The document has {size:.1f} MiB. At most {limit} MiB of this type are read.")
+    document = reader.read(content)
+    first_heading = next((section.heading_path[0] for section in document.sections if section.heading_path), "")
+    last_part = unquote(PurePosixPath(_path(uri)).name)
+    chosen = next((text for text in (clean(title), document.title, first_heading, last_part) if text.strip()), uri)
+    return replace(document, title=clip(chosen, MAX_HEADING_CHARS))
+
+
+def _path(uri_or_path: str) -> str:
+    try:
+        return urlsplit(uri_or_path).path
+    except ValueError:
+        return uri_or_path
