@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63orella/v1/embedder.proto\x12\ncorella.v1\"C\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\x13\n\x0btoken_count\x18\x02 \x01(\x05\x12\x11\n\ttruncated\x18\x03 \x01(\x08\"t\n\x0c\x45mbedRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12)\n\ninput_type\x18\x02 \x01(\x0e\x32\x15.corella.v1.InputType\x12*\n\ntruncation\x18\x03 \x01(\x0e\x32\x16.corella.v1.Truncation\"U\n\rEmbedResponse\x12)\n\nembeddings\x18\x01 \x03(\x0b\x32\x15.corella.v1.Embedding\x12\x19\n\x11model_fingerprint\x18\x02 \x01(\t\"z\n\x12\x45mbedStreamRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12)\n\ninput_type\x18\x02 \x01(\x0e\x32\x15.corella.v1.InputType\x12*\n\ntruncation\x18\x03 \x01(\x0e\x32\x16.corella.v1.Truncation\"[\n\x13\x45mbedStreamResponse\x12)\n\nembeddings\x18\x01 \x03(\x0b\x32\x15.corella.v1.Embedding\x12\x19\n\x11model_fingerprint\x18\x02 \x01(\t\"<\n\rRerankRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12\r\n\x05limit\x18\x03 \x01(\x05\",\n\x0cRerankResult\x12\r\n\x05index\x18\x01 \x01(\x05\x12\r\n\x05score\x18\x02 \x01(\x02\"V\n\x0eRerankResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.corella.v1.RerankResult\x12\x19\n\x11model_fingerprint\x18\x02 \x01(\t\"#\n\x12\x43ountTokensRequest\x12\r\n\x05texts\x18\x01 \x03(\t\"@\n\x13\x43ountTokensResponse\x12\x0e\n\x06\x63ounts\x18\x01 \x03(\x05\x12\x19\n\x11model_fingerprint\x18\x02 \x01(\t\"\x11\n\x0fGetModelRequest\"=\n\x10GetModelResponse\x12)\n\x05model\x18\x01 \x01(\x0b\x32\x1a.corella.v1.EmbeddingModel\"\xb5\x01\n\x0e\x45mbeddingModel\x12\x14\n\x0c\x64isplay_name\x18\x01 \x01(\t\x12\x12\n\ndimensions\x18\x02 \x01(\x05\x12\x12\n\nmax_tokens\x18\x03 \x01(\x05\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12\x12\n\nnormalized\x18\x05 \x01(\x08\x12\x0e\n\x06\x64\x65vice\x18\x06 \x01(\t\x12\r\n\x05\x64type\x18\x07 \x01(\t\x12\x1d\n\x15reranker_display_name\x18\x08 \x01(\t*V\n\tInputType\x12\x1a\n\x16INPUT_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10INPUT_TYPE_QUERY\x10\x01\x12\x17\n\x13INPUT_TYPE_DOCUMENT\x10\x02*W\n\nTruncation\x12\x1a\n\x16TRUNCATION_UNSPECIFIED\x10\x00\x12\x14\n\x10TRUNCATION_ERROR\x10\x01\x12\x17\n\x13TRUNCATION_TRUNCATE\x10\x02\x32\xfb\x02\n\x0f\x45mbedderService\x12<\n\x05\x45mbed\x12\x18.corella.v1.EmbedRequest\x1a\x19.corella.v1.EmbedResponse\x12R\n\x0b\x45mbedStream\x12\x1e.corella.v1.EmbedStreamRequest\x1a\x1f.corella.v1.EmbedStreamResponse(\x01\x30\x01\x12?\n\x06Rerank\x12\x19.corella.v1.RerankRequest\x1a\x1a.corella.v1.RerankResponse\x12N\n\x0b\x43ountTokens\x12\x1e.corella.v1.CountTokensRequest\x1a\x1f.corella.v1.CountTokensResponse\x12\x45\n\x08GetModel\x12\x1b.corella.v1.GetModelRequest\x1a\x1c.corella.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63orella/v1/embedder.proto\x12\ncorella.v1\"C\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\x13\n\x0btoken_count\x18\x02 \x01(\x05\x12\x11\n\ttruncated\x18\x03 \x01(\x08\"t\n\x0c\x45mbedRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12)\n\ninput_type\x18\x02 \x01(\x0e\x32\x15.corella.v1.InputType\x12*\n\ntruncation\x18\x03 \x01(\x0e\x32\x16.corella.v1.Truncation\"U\n\rEmbedResponse\x12)\n\nembeddings\x18\x01 \x03(\x0b\x32\x15.corella.v1.Embedding\x12\x19\n\x11model_fingerprint\x18\x02 \x01(\t\"z\n\x12\x45mbedStreamRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12)\n\ninput_type\x18\x02 \x01(\x0e\x32\x15.corella.v1.InputType\x12*\n\ntruncation\x18\x03 \x01(\x0e\x32\x16.corella.v1.Truncation\"[\n\x13\x45mbedStreamResponse\x12)\n\nembeddings\x18\x01 \x03(\x0b\x32\x15.corella.v1.Embedding\x12\x19\n\x11model_fingerprint\x18\x02 \x01(\t\"h\n\rRerankRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12\r\n\x05limit\x18\x03 \x01(\x05\x12*\n\ntruncation\x18\x04 \x01(\x0e\x32\x16.corella.v1.Truncation\"?\n\x0cRerankResult\x12\r\n\x05index\x18\x01 \x01(\x05\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x11\n\ttruncated\x18\x03 \x01(\x08\"V\n\x0eRerankResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.corella.v1.RerankResult\x12\x19\n\x11model_fingerprint\x18\x02 \x01(\t\"#\n\x12\x43ountTokensRequest\x12\r\n\x05texts\x18\x01 \x03(\t\"@\n\x13\x43ountTokensResponse\x12\x0e\n\x06\x63ounts\x18\x01 \x03(\x05\x12\x19\n\x11model_fingerprint\x18\x02 \x01(\t\"\x11\n\x0fGetModelRequest\"=\n\x10GetModelResponse\x12)\n\x05model\x18\x01 \x01(\x0b\x32\x1a.corella.v1.EmbeddingModel\"\xb5\x01\n\x0e\x45mbeddingModel\x12\x14\n\x0c\x64isplay_name\x18\x01 \x01(\t\x12\x12\n\ndimensions\x18\x02 \x01(\x05\x12\x12\n\nmax_tokens\x18\x03 \x01(\x05\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12\x12\n\nnormalized\x18\x05 \x01(\x08\x12\x0e\n\x06\x64\x65vice\x18\x06 \x01(\t\x12\r\n\x05\x64type\x18\x07 \x01(\t\x12\x1d\n\x15reranker_display_name\x18\x08 \x01(\t*V\n\tInputType\x12\x1a\n\x16INPUT_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10INPUT_TYPE_QUERY\x10\x01\x12\x17\n\x13INPUT_TYPE_DOCUMENT\x10\x02*W\n\nTruncation\x12\x1a\n\x16TRUNCATION_UNSPECIFIED\x10\x00\x12\x14\n\x10TRUNCATION_ERROR\x10\x01\x12\x17\n\x13TRUNCATION_TRUNCATE\x10\x02\x32\xfb\x02\n\x0f\x45mbedderService\x12<\n\x05\x45mbed\x12\x18.corella.v1.EmbedRequest\x1a\x19.corella.v1.EmbedResponse\x12R\n\x0b\x45mbedStream\x12\x1e.corella.v1.EmbedStreamRequest\x1a\x1f.corella.v1.EmbedStreamResponse(\x01\x30\x01\x12?\n\x06Rerank\x12\x19.corella.v1.RerankRequest\x1a\x1a.corella.v1.RerankResponse\x12N\n\x0b\x43ountTokens\x12\x1e.corella.v1.CountTokensRequest\x1a\x1f.corella.v1.CountTokensResponse\x12\x45\n\x08GetModel\x12\x1b.corella.v1.GetModelRequest\x1a\x1c.corella.v1.GetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'corella.v1.embedder_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INPUTTYPE']._serialized_start=1097
-  _globals['_INPUTTYPE']._serialized_end=1183
-  _globals['_TRUNCATION']._serialized_start=1185
-  _globals['_TRUNCATION']._serialized_end=1272
+  _globals['_INPUTTYPE']._serialized_start=1160
+  _globals['_INPUTTYPE']._serialized_end=1246
+  _globals['_TRUNCATION']._serialized_start=1248
+  _globals['_TRUNCATION']._serialized_end=1335
   _globals['_EMBEDDING']._serialized_start=41
   _globals['_EMBEDDING']._serialized_end=108
   _globals['_EMBEDREQUEST']._serialized_start=110
@@ -46,21 +46,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EMBEDSTREAMRESPONSE']._serialized_start=439
   _globals['_EMBEDSTREAMRESPONSE']._serialized_end=530
   _globals['_RERANKREQUEST']._serialized_start=532
-  _globals['_RERANKREQUEST']._serialized_end=592
-  _globals['_RERANKRESULT']._serialized_start=594
-  _globals['_RERANKRESULT']._serialized_end=638
-  _globals['_RERANKRESPONSE']._serialized_start=640
-  _globals['_RERANKRESPONSE']._serialized_end=726
-  _globals['_COUNTTOKENSREQUEST']._serialized_start=728
-  _globals['_COUNTTOKENSREQUEST']._serialized_end=763
-  _globals['_COUNTTOKENSRESPONSE']._serialized_start=765
-  _globals['_COUNTTOKENSRESPONSE']._serialized_end=829
-  _globals['_GETMODELREQUEST']._serialized_start=831
-  _globals['_GETMODELREQUEST']._serialized_end=848
-  _globals['_GETMODELRESPONSE']._serialized_start=850
-  _globals['_GETMODELRESPONSE']._serialized_end=911
-  _globals['_EMBEDDINGMODEL']._serialized_start=914
-  _globals['_EMBEDDINGMODEL']._serialized_end=1095
-  _globals['_EMBEDDERSERVICE']._serialized_start=1275
-  _globals['_EMBEDDERSERVICE']._serialized_end=1654
+  _globals['_RERANKREQUEST']._serialized_end=636
+  _globals['_RERANKRESULT']._serialized_start=638
+  _globals['_RERANKRESULT']._serialized_end=701
+  _globals['_RERANKRESPONSE']._serialized_start=703
+  _globals['_RERANKRESPONSE']._serialized_end=789
+  _globals['_COUNTTOKENSREQUEST']._serialized_start=791
+  _globals['_COUNTTOKENSREQUEST']._serialized_end=826
+  _globals['_COUNTTOKENSRESPONSE']._serialized_start=828
+  _globals['_COUNTTOKENSRESPONSE']._serialized_end=892
+  _globals['_GETMODELREQUEST']._serialized_start=894
+  _globals['_GETMODELREQUEST']._serialized_end=911
+  _globals['_GETMODELRESPONSE']._serialized_start=913
+  _globals['_GETMODELRESPONSE']._serialized_end=974
+  _globals['_EMBEDDINGMODEL']._serialized_start=977
+  _globals['_EMBEDDINGMODEL']._serialized_end=1158
+  _globals['_EMBEDDERSERVICE']._serialized_start=1338
+  _globals['_EMBEDDERSERVICE']._serialized_end=1717
 # @@protoc_insertion_point(module_scope)

@@ -72,22 +72,26 @@ class EmbedStreamResponse(_message.Message):
     def __init__(self, embeddings: _Optional[_Iterable[_Union[Embedding, _Mapping]]] = ..., model_fingerprint: _Optional[str] = ...) -> None: ...
 
 class RerankRequest(_message.Message):
-    __slots__ = ("query", "texts", "limit")
+    __slots__ = ("query", "texts", "limit", "truncation")
     QUERY_FIELD_NUMBER: _ClassVar[int]
     TEXTS_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATION_FIELD_NUMBER: _ClassVar[int]
     query: str
     texts: _containers.RepeatedScalarFieldContainer[str]
     limit: int
-    def __init__(self, query: _Optional[str] = ..., texts: _Optional[_Iterable[str]] = ..., limit: _Optional[int] = ...) -> None: ...
+    truncation: Truncation
+    def __init__(self, query: _Optional[str] = ..., texts: _Optional[_Iterable[str]] = ..., limit: _Optional[int] = ..., truncation: _Optional[_Union[Truncation, str]] = ...) -> None: ...
 
 class RerankResult(_message.Message):
-    __slots__ = ("index", "score")
+    __slots__ = ("index", "score", "truncated")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
     index: int
     score: float
-    def __init__(self, index: _Optional[int] = ..., score: _Optional[float] = ...) -> None: ...
+    truncated: bool
+    def __init__(self, index: _Optional[int] = ..., score: _Optional[float] = ..., truncated: bool = ...) -> None: ...
 
 class RerankResponse(_message.Message):
     __slots__ = ("results", "model_fingerprint")

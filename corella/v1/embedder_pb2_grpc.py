@@ -107,7 +107,9 @@ class EmbedderServiceServicer(object):
     def Rerank(self, request, context):
         """Scores texts against a query with a cross-encoder and returns them best first.
 
-        Returns FAILED_PRECONDITION (reason `RERANKER_NOT_CONFIGURED`) when the server has no reranking model.
+        Returns FAILED_PRECONDITION (reason `RERANKER_NOT_CONFIGURED`) when the server has no reranking model, and INVALID_ARGUMENT
+        (reason `TEXT_TOO_LONG`) when the query and a text together have more tokens than the model takes and `truncation` is not
+        TRUNCATION_TRUNCATE. The query itself is never cut.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,0 +1,22 @@
+"""Runs the embedder: `python -m services.embedder`, configured by `CORELLA_EMBEDDER_…` (see settings.py)."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from corella.v1.embedder_pb2 import DESCRIPTOR
+from corella.v1.embedder_pb2_grpc import add_EmbedderServiceServicer_to_server
+from services.chassis.server import serve
+from services.embedder.app import build
+from services.embedder.settings import EmbedderSettings
+
+
+def main() -> int:
+    """Serves until SIGTERM. Returns the exit status."""
+    full_name = DESCRIPTOR.services_by_name["EmbedderService"].full_name
+    return asyncio.run(serve("embedder", EmbedderSettings(), build, add_EmbedderServiceServicer_to_server, full_name))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

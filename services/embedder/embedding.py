@@ -1,0 +1,76 @@
+"""Embedding: tokenise, refuse what is too long, wait for the model, and say for each text what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from services.chassis.telemetry import tracer
+from services.embedder.batcher import Batcher
+from services.embedder.domain import Embedding, InputType, ModelCard, TextTooLong
+from services.embedder.ports import Tokenizer
+
+READ_AHEAD = 2
+"""Requests of one stream that may be under way: one computes while the next is tokenised and waits."""
+
+
+class Embedder:
+    """Embeds texts with one model, described by `card`."""
+
+    def __init__(self, card: ModelCard, prompts: dict[InputType, str], tokenizer: Tokenizer, batcher: Batcher) -> None:
+        self.card = card
+        self._prompts = prompts
+        self._tokenizer = tokenizer
+        self._batcher = batcher
+
+    async def embed(self, texts: Sequence[str], kind: InputType, *, truncate: bool, patient: bool = False) -> list[Embedding]:
+        """One embedding for each text. Raises `TextTooLong` unless `truncate`, and `QueueFull` unless `patient`."""
+        # Names and attributes: OpenTelemetry's semantic conventions for generative AI.
+        attributes = {"gen_ai.operation.name": "embeddings", "gen_ai.request.model": self.card.display_name}
+        with tracer.start_as_current_span(f"embeddings {self.card.display_name}", attributes=attributes) as span:
+            if not patient:
+                self._batcher.check_room()
+            tokenized = await asyncio.to_thread(self._tokenizer.tokenize, texts, prompt=self._prompts[kind])
+            span.set_attribute("corella.embedder.texts", len(texts))
+            span.set_attribute("gen_ai.usage.input_tokens", sum(len(text.ids) for text in tokenized))
+            if not truncate and (error := TextTooLong.among("texts", tokenized, self.card.max_tokens)):
+                raise error
+            vectors = await self._batcher.compute(tokenized, urgent=kind is InputType.QUERY, patient=patient)
+            return [
+                Embedding(vector, len(text.ids), text.truncated) for vector, text in zip(vectors, tokenized, strict=True)
+            ]  # fmt: skip
+
+    async def embed_stream(self, requests: AsyncIterator[tuple[Sequence[str], InputType, bool]]) -> AsyncIterator[list[Embedding]]:
+        """One list of embeddings for each (texts, kind, truncate), in order. Reads no further ahead than `READ_AHEAD` requests."""
+        running: asyncio.Queue[asyncio.Task[list[Embedding]] | None] = asyncio.Queue()
+        free = asyncio.Semaphore(READ_AHEAD - 1)
+        started: set[asyncio.Task[Any]] = set()
+
+        async def read() -> None:
+            try:
+                async for texts, kind, truncate in requests:
+                    task = asyncio.create_task(self.embed(texts, kind, truncate=truncate, patient=True))
+                    started.add(task)
+                    running.put_nowait(task)
+                    await free.acquire()
+            finally:
+                running.put_nowait(None)
+
+        # A task of its own, so that a client that waits for each answer before it asks again gets it.
+        reader = asyncio.create_task(read())
+        started.add(reader)
+        try:
+            while (task := await running.get()) is not None:
+                yield await task
+                started.discard(task)
+                free.release()
+            await reader  # raises what was wrong with a request
+        finally:
+            for task_left in started:
+                task_left.cancel()
+            await asyncio.gather(*started, return_exceptions=True)
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, special tokens not included."""
+        return await asyncio.to_thread(self._tokenizer.count, texts)
