@@ -18,7 +18,8 @@ import numpy as np
 from ir_measures import R, nDCG
 
 from corella.evaluation.beir import TestSet
-from corella.v1 import operation_pb2, retriever_pb2, retriever_pb2_grpc
+from corella.evaluation.questions import QuestionSet
+from corella.v1 import operation_pb2, retriever_pb2
 
 NDCG, RECALL = nDCG @ 10, R @ 10
 _URI_PREFIX = "https://test-set.invalid/"
@@ -57,7 +58,9 @@ class Score:
     ndcg_by_query: dict[str, float]
 
 
-def ingest(stub: Any, test_set: TestSet, corpus: str, progress: Callable[[operation_pb2.Operation], None]) -> operation_pb2.Operation:
+def ingest(
+    stub: Any, test_set: TestSet | QuestionSet, corpus: str, progress: Callable[[operation_pb2.Operation], None]
+) -> operation_pb2.Operation:
     """Puts a set's documents into the corpus `corpora/{corpus}`, making it if needed, and waits until all are dealt with."""
     try:
         stub.CreateCorpus(retriever_pb2.CreateCorpusRequest(corpus_id=corpus, corpus=retriever_pb2.Corpus(display_name=test_set.name)))
@@ -120,7 +123,7 @@ def document_id(uri: str) -> str:
     return unquote(urlsplit(uri)._replace(fragment="").geturl().removeprefix(_URI_PREFIX))
 
 
-def _parts(test_set: TestSet, parent: str) -> Iterator[retriever_pb2.IngestDocumentsRequest]:
+def _parts(test_set: TestSet | QuestionSet, parent: str) -> Iterator[retriever_pb2.IngestDocumentsRequest]:
     yield retriever_pb2.IngestDocumentsRequest(start=retriever_pb2.IngestStart(parent=parent))
     for document in test_set.documents():
         header = retriever_pb2.Document(
@@ -129,8 +132,3 @@ def _parts(test_set: TestSet, parent: str) -> Iterator[retriever_pb2.IngestDocum
         yield retriever_pb2.IngestDocumentsRequest(document=header)
         for start in range(0, len(document.content), 2**19):
             yield retriever_pb2.IngestDocumentsRequest(content=document.content[start : start + 2**19])
-
-
-def connect(channel: grpc.Channel) -> retriever_pb2_grpc.RetrieverServiceStub:
-    """The stub that `ingest` and `measure` take."""
-    return retriever_pb2_grpc.RetrieverServiceStub(channel)
