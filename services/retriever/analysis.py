@@ -18,6 +18,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import Stemmer
 
@@ -26,33 +27,35 @@ ANALYSIS_VERSION = 1
 
 MAX_TERM_CHARS = 64
 
-# Function words. The second group is what questions are made of ("how do I ..."); dropping it too raised nDCG@10 on
-# five of the six sets measured and lowered it on none (docs/decisions/0005-fusion-default.md).
+# Function words. After the usual first two lines come those that questions are made of ("how do I ..."); dropping
+# them too raised keyword search on every set measured (docs/decisions/0005-fusion-default.md).
 ENGLISH_STOP_WORDS = frozenset(
-    """
-    a an and are as at be but by for if in into is it no not of on or such that the their then there these they this
-    to was will with
-    what which who whom whose when where why how do does did doing can could should would i me my we our you your he
-    she his her its them am been being were has have had having from about than so too very just also any some more
-    most other over under again here own same those both each few only while during until because through between
-    before after above below out up down off further all nor
-    s t d m ll re ve don doesn didn isn aren wasn weren won wouldn couldn shouldn hasn haven hadn
-    """.split()
+    word
+    for line in (
+        "a an and are as at be but by for if in into is it no not of on or such that the their then there these they",
+        "this to was will with",
+        "what which who whom whose when where why how do does did doing can could should would i me my we our you your",
+        "he she his her its them am been being were has have had having from about than so too very just also any some",
+        "more most other over under again here own same those both each few only while during until because through",
+        "between before after above below out up down off further all nor",
+        "s t d m ll re ve don doesn didn isn aren wasn weren won wouldn couldn shouldn hasn haven hadn",
+    )
+    for word in line.split()
 )
 
-# Letters and digits, with the joiners that make identifiers, versions and paths of them: max_connections, HTTP-404, 3.2.
+# Letters and digits, with the joiners that make identifiers and versions of them: max_connections, HTTP-404, 3.2.
 # Python's \w leaves out combining marks, and with them the vowels of most Indic scripts.
 _MARKS = "".join(chr(code) for code in range(0x10000) if unicodedata.category(chr(code)) in ("Mn", "Mc"))
 _LETTERS = rf"(?:[^\W_][{re.escape(_MARKS)}]*)+"
 _RUN = re.compile(rf"{_LETTERS}(?:[_.\-]{_LETTERS})*")
 _PART = re.compile(_LETTERS)
-_SYMBOL_LANGUAGES = (("C++", " cplusplus "), ("c++", " cplusplus "), ("C#", " csharp "), ("c#", " csharp "))
+# Names that would be left as a bare "c" or "f".
+_SYMBOLIC = re.compile(r"\b(?:([Cc])\+\+|([CcFf])#)")
 _VERSION_DOT = re.compile(r"(?<=\d)\.(?=\d)")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z](?!s(?![A-Za-z]))[a-z])")  # "APIs" stays whole
 # Scripts written without spaces between words: Han, kana, and Thai, Lao, Khmer and Burmese.
-_UNSPACED = re.compile(
-    r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+)"
-)
+_UNSPACED_RANGES = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_UNSPACED = re.compile(f"([{_UNSPACED_RANGES}]+)")
 
 _local = threading.local()
 
@@ -87,8 +90,7 @@ class Analyser:
             return []
         # Lone surrogates, as broken JSON escapes produce them, cannot be encoded and would stop the stemmer.
         text = unicodedata.normalize("NFKC", text.encode("utf-8", "ignore").decode("utf-8"))
-        for symbol, name in _SYMBOL_LANGUAGES:
-            text = text.replace(symbol, name)
+        text = _SYMBOLIC.sub(lambda match: f"{match[1]}plusplus " if match[1] else f"{match[2]}sharp ", text)
         words = [word for run in _RUN.findall(text) for word in _words(run)]
         kept = [word for word in words if word not in self._stop_words] or words
         stemmed = kept if self.language == "none" else _stemmer(self.language).stemWords(kept)
@@ -96,6 +98,7 @@ class Analyser:
 
     @property
     def _stop_words(self) -> frozenset[str]:
+        # In other languages BM25's inverse document frequency does what a stop list would.
         return ENGLISH_STOP_WORDS if self.language in ("english", "porter") else frozenset()
 
 
@@ -116,24 +119,22 @@ def _words(run: str) -> Iterator[str]:
 
 
 def _is_identifier(run: str) -> bool:
-    """Tell ``max_connections``, ``maxConnections``, ``HTTP-404`` and ``3.2`` from plain prose such as ``well-known``."""
+    """Tell ``max_connections``, ``maxConnections``, ``HTTP-404`` and ``3.2`` from prose such as ``well-known``."""
     return "_" in run or any(char.isdigit() for char in run) or _CAMEL.search(run) is not None
 
 
 def _bigrams(piece: str) -> Iterator[str]:
-    """Yield overlapping character pairs in hexadecimal, which no tokenizer takes apart."""
-    codes = [f"{ord(char):x}" for char in piece]
-    if len(codes) == 1:
-        yield f"u{codes[0]}"
-    for first, second in zip(codes, codes[1:], strict=False):
-        yield f"u{first}{second}"
+    """Yield overlapping character pairs as numbers, which no tokenizer takes apart and no stemmer shortens."""
+    codes = [f"u{ord(char)}" for char in piece]
+    yield from (codes if len(codes) == 1 else (first + second for first, second in pairwise(codes)))
 
 
 def _fold(term: str) -> str:
     """Strip accents and every other mark: "café" and "cafe" meet, and a mark is where some tokenizers split."""
     if term.isascii():
         return term
-    return "".join(char for char in unicodedata.normalize("NFKD", term) if char.isalnum())
+    letters = "".join(char for char in unicodedata.normalize("NFKD", term) if char.isalnum())
+    return unicodedata.normalize("NFC", letters).lower()
 
 
 def _stemmer(language: str) -> Stemmer.Stemmer:
