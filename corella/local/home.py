@@ -84,7 +84,7 @@ class Home:
         self.path = path.expanduser().absolute()
 
     def __getattr__(self, name: str) -> Path:
-        if name in {"models", "milvus", "valkey", "blobs", "secrets", "logs"}:
+        if name in {"models", "milvus", "valkey", "blobs", "generator", "logs"}:
             return self.path / name
         raise AttributeError(name)
 
@@ -95,9 +95,9 @@ class Home:
 
     def make(self) -> None:
         """Makes the folders. Their content is nobody else's business."""
-        for folder in (self.path, self.milvus, self.valkey, self.blobs, self.secrets, self.logs):
+        for folder in (self.path, self.milvus, self.valkey, self.blobs, self.generator, self.logs):
             folder.mkdir(parents=True, exist_ok=True)
-        for folder in (self.milvus, self.valkey, self.blobs, self.secrets, self.logs):
+        for folder in (self.milvus, self.valkey, self.blobs, self.generator, self.logs):
             folder.chmod(0o700)
 
     def log_file(self, process: str) -> Path:

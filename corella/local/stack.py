@@ -96,7 +96,10 @@ def local_stack(home: Home, ports: Ports) -> list[ProcessSpec]:
                 **_server("GENERATOR", ports.generator),
                 "CORELLA_GENERATOR_RETRIEVER__ADDRESS": f"127.0.0.1:{ports.retriever}",
                 "CORELLA_GENERATOR_REDIS_URL": redis_url,
-                "CORELLA_GENERATOR_VLLM__MODEL": _unless_set("CORELLA_GENERATOR_VLLM__MODEL", str(home.models / GENERATION_MODEL)),
+                "CORELLA_GENERATOR_STATE_FOLDER": str(home.generator),
+                "CORELLA_GENERATOR_VLLM__MODEL_FOLDER": _unless_set(
+                    "CORELLA_GENERATOR_VLLM__MODEL_FOLDER", str(home.models / GENERATION_MODEL)
+                ),
                 **_threads(_cores()),
             },
             port=ports.generator,

@@ -1,0 +1,110 @@
+"""What went wrong, in words and as an exit status. No command ever shows a traceback.
+
+Exit statuses: 0 done, 1 failed, 2 used wrongly, 3 a service cannot be reached, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+FAILED, USAGE, UNREACHABLE = 1, 2, 3
+
+_WHAT_TO_DO = {
+    "TOKEN_MISSING": "Set CORELLA_TOKEN_FILE to a file that holds your token.",
+    "TOKEN_INVALID": "Look at the token in CORELLA_TOKEN_FILE; whoever runs the services can give you a new one.",
+    "CORPUS_NOT_FOUND": "`corella corpora list` shows what is there; `corella ingest PATH` makes a corpus and fills it.",
+    "CORPUS_NOT_EMPTY": "Give --force to delete its documents as well.",
+    "DOCUMENT_NOT_FOUND": "`corella documents list` shows what is there.",
+    "OPERATION_NOT_FOUND": "`corella operations list` shows what is there; operations are forgotten seven days after their end.",
+    "EMBEDDING_MODEL_MISMATCH": "Ask with --mode keyword, serve the model the corpus was made with, or ingest into a new corpus.",
+    "SUMMARY_TOKEN_EXPIRED": "Begin a new conversation.",
+}
+
+
+class UserError(Exception):
+    """Something the person at the keyboard can mend."""
+
+    def __init__(self, message: str, *, hint: str = "", exit_code: int = FAILED, reason: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.exit_code = exit_code
+        self.reason = reason
+
+
+def report(error: BaseException, *, as_json: bool) -> int:
+    """Writes what went wrong to standard error, or as JSON to standard output, and returns the exit status."""
+    from corella.cli.output import clean, console, write_json
+
+    told = describe(error)
+    if as_json:
+        write_json({"error": {key: value for key, value in told.items() if value not in ("", [], None)}})
+    else:
+        out = console(error=True)
+        out.print(f"Error: {clean(told['message'])}" + (f" ({told['reason']})" if told["reason"] else ""), style="red")
+        for violation in told["violations"]:
+            out.print(f"  {clean(violation['field'])}: {clean(violation['description'])}")
+        if told["retry_after_seconds"] is not None:
+            out.print(f"Try again in {told['retry_after_seconds']:g} s.")
+        if told["hint"]:
+            out.print(told["hint"])
+    return int(told["exit_code"])
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """An error as plain values: message, code, reason, violations, retry_after_seconds, hint, exit_code."""
+    import grpc
+
+    told: dict[str, Any] = {
+        "message": "", "code": "", "reason": "", "violations": [], "retry_after_seconds": None, "hint": "", "exit_code": FAILED,
+    }  # fmt: skip
+    if isinstance(error, UserError):
+        told.update(message=error.message, hint=error.hint, exit_code=error.exit_code, reason=error.reason)
+    elif isinstance(error, grpc.RpcError):
+        told.update(_of_rpc(error))
+    elif isinstance(error, OSError):
+        told.update(message=f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    else:
+        told.update(message=f"{type(error).__name__}: {error}", hint="This is a fault of the program. CORELLA_DEBUG=1 shows where.")
+    if os.environ.get("CORELLA_DEBUG"):
+        import traceback
+
+        sys.stderr.write("".join(traceback.format_exception(error)))
+    return told
+
+
+def _of_rpc(error: Any) -> dict[str, Any]:
+    import grpc
+
+    from corella.errors import RpcFailure
+
+    failure = RpcFailure.from_rpc_error(error)
+    told: dict[str, Any] = {
+        "message": failure.message or failure.code.name,
+        "code": failure.code.name,
+        "reason": failure.reason,
+        "violations": [{"field": field, "description": description} for field, description in failure.violations],
+        "retry_after_seconds": failure.retry_after_seconds,
+        "hint": _WHAT_TO_DO.get(failure.reason, ""),
+    }
+    if is_unreachable(failure):
+        told.update(
+            message="The service cannot be reached.",
+            reason="UNREACHABLE",
+            hint="`corella up` starts Corella on this machine, `corella status` shows what runs. "
+            "Services elsewhere: set CORELLA_RETRIEVER and CORELLA_GENERATOR.\n"
+            f"gRPC says: {failure.message}",
+            exit_code=UNREACHABLE,
+        )
+    elif failure.code is grpc.StatusCode.UNAVAILABLE:
+        told.update(hint="`corella status` shows what is missing.", exit_code=UNREACHABLE)
+    elif failure.code is grpc.StatusCode.DEADLINE_EXCEEDED and not told["hint"]:
+        told.update(hint="`corella status` shows what is busy.")
+    return told
+
+
+def is_unreachable(failure: Any) -> bool:
+    """Whether nobody answered at all, as opposed to a service that says it lacks something."""
+    return failure.code.name == "UNAVAILABLE" and not failure.reason

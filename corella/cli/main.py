@@ -1,0 +1,75 @@
+"""The `corella` command: its groups, the options all of them share, and how errors end."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from corella.cli import ask, corpora, documents, evaluate, ingest, local, operations, search
+from corella.cli.context import Session, default_home
+
+app = typer.Typer(
+    name="corella",
+    help="Answers questions from your own documents, with citations you can click.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_ADDRESS = "host:port of the {}. Default: the local run's, else 127.0.0.1:{}."
+
+
+@app.callback()
+def corella(
+    ctx: typer.Context,
+    home: Annotated[
+        Path | None, typer.Option(envvar="CORELLA_HOME", help="Folder of the local run: models, data, logs. Default: .corella")
+    ] = None,
+    embedder: Annotated[str, typer.Option(envvar="CORELLA_EMBEDDER", help=_ADDRESS.format("embedder", 50051), show_default=False)] = "",
+    retriever: Annotated[str, typer.Option(envvar="CORELLA_RETRIEVER", help=_ADDRESS.format("retriever", 50052), show_default=False)] = "",
+    generator: Annotated[str, typer.Option(envvar="CORELLA_GENERATOR", help=_ADDRESS.format("generator", 50053), show_default=False)] = "",
+    trainer: Annotated[str, typer.Option(envvar="CORELLA_TRAINER", help=_ADDRESS.format("trainer", 50054), show_default=False)] = "",
+    token_file: Annotated[Path | None, typer.Option(envvar="CORELLA_TOKEN_FILE", help="File with your bearer token.")] = None,
+    ca_file: Annotated[Path | None, typer.Option(envvar="CORELLA_CA_FILE", help="PEM certificates to trust; turns encryption on.")] = None,
+) -> None:
+    """Answers questions from your own documents, with citations you can click."""
+    addresses = {"embedder": embedder, "retriever": retriever, "generator": generator, "trainer": trainer}
+    given = {name: address for name, address in addresses.items() if address}
+    ctx.obj = Session(home or default_home(), given, token_file, ca_file)
+
+
+# The help lists them in this order.
+_MACHINE, _CONTENT = "On this machine", "Documents and questions"
+app.command(rich_help_panel=_CONTENT)(ask.ask)
+app.command(rich_help_panel=_CONTENT)(search.search)
+app.command(rich_help_panel=_CONTENT)(ingest.ingest)
+app.add_typer(documents.app, name="documents", rich_help_panel=_CONTENT)
+app.add_typer(corpora.app, name="corpora", rich_help_panel=_CONTENT)
+app.add_typer(operations.app, name="operations", rich_help_panel=_CONTENT)
+app.add_typer(evaluate.app, name="eval", rich_help_panel=_CONTENT)
+app.add_typer(evaluate.app, name="eval", rich_help_panel=_CONTENT)
+app.command(rich_help_panel=_MACHINE)(local.up)
+app.command(rich_help_panel=_MACHINE)(local.down)
+app.command(rich_help_panel=_MACHINE)(local.status)
+
+
+def run() -> None:
+    """Runs the command of `sys.argv` and exits."""
+    try:
+        app()
+    except BrokenPipeError:
+        # Whoever read the output has enough of it.
+        sys.stderr.close()
+        sys.exit(1)
+    except Exception as error:
+        # Imported here: it brings gRPC, which a command that succeeds may not need.
+        from corella.cli.failures import report
+
+        sys.exit(report(error, as_json="--json" in sys.argv))
+
+
+if __name__ == "__main__":
+    run()
