@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from pathlib import Path
 
 from corella.local.home import Home
-from corella.local.processes import end, kill_all, remains
+from corella.local.processes import end, find, kill_all, remains
 
 GRACE_SECONDS = 10.0
 
@@ -22,7 +23,14 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()
-    clear_up(home)
+    record = home.read()
+    # A dying process closes this pipe a moment before it releases its lock and is gone.
+    while record is not None and find(record.supervisor_pid, record.supervisor_started_at):
+        time.sleep(0.05)
+    # What another run has recorded in the meantime is its own; its supervisor has cleared up.
+    while record is not None and (now := home.read()) is not None and now.run_id == record.run_id:
+        clear_up(home)
+        time.sleep(0.05)
 
 
 def clear_up(home: Home) -> list[str]:
