@@ -34,7 +34,7 @@ def setup_telemetry(service: str, settings: TelemetrySettings) -> Callable[[], N
     """Sets up the process and returns what must be called at its end, so that the last spans are sent."""
     global _capture_text  # noqa: PLW0603 one switch for the process, set once at its start
     _capture_text = settings.capture_text
-    _setup_logging(service, settings)
+    setup_logging(service, settings)
     resource = Resource.create({"service.name": f"corella-{service}", "service.namespace": "corella"})
     traces = TracerProvider(resource=resource, sampler=ParentBasedTraceIdRatio(settings.sample_ratio))
     readers = []
@@ -100,7 +100,8 @@ def _add_trace(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, A
     return event
 
 
-def _setup_logging(service: str, settings: TelemetrySettings) -> None:
+def setup_logging(service: str, settings: TelemetrySettings) -> None:
+    """Sets up logs alone, for a process that forks: providers and exporters belong into its children."""
     level = getattr(logging, settings.log_level.upper())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,

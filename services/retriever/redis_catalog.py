@@ -1,0 +1,329 @@
+"""The catalog of documents in Redis, with the queue of those that wait for a worker. See `catalog_scripts.py` for the keys."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from services.chassis.errors import CorellaError
+from services.retriever import catalog_scripts as scripts
+from services.retriever.domain import (
+    CatalogUnavailable,
+    Claimed,
+    CorpusNotFound,
+    Document,
+    DocumentFailure,
+    DocumentState,
+    RequestIdReused,
+    Version,
+)
+from services.retriever.names import fresh_id
+
+PREFIX = "{corella:retriever}:"
+"""The hash tag keeps all keys in one slot of a Redis Cluster, which the scripts need."""
+
+_REPLACED = DocumentFailure("A newer version of the document was handed in before this one was indexed.", reason="DOCUMENT_REPLACED")
+_DELETED = DocumentFailure("The document was deleted before it was indexed.", reason="DOCUMENT_DELETED")
+_LEAVING = DocumentFailure("The document is being deleted; hand it in again afterwards.", reason="DOCUMENT_BEING_DELETED")
+
+
+def open_redis(url: str) -> Redis:
+    """A client with a pool of its own. Nothing is connected yet."""
+    return Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=10,
+        socket_connect_timeout=2,
+        health_check_interval=15,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),
+        retry_on_error=[RedisConnectionError],
+    )
+
+
+class RedisCatalog:
+    """Documents, queue, leases and locks. Raises `CatalogUnavailable` whenever Redis cannot be reached."""
+
+    def __init__(self, redis: Redis, prefix: str = PREFIX) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._scripts = {
+            name: redis.register_script(getattr(scripts, name))
+            for name in (
+                "COMMIT", "CLAIM", "RENEW", "FINISH", "FAIL", "GIVE_BACK", "RECLAIM", "BEGIN_DELETE", "END_DELETE", "CANCEL",
+                "FORGET_CORPUS", "LOCK", "RENEW_LOCKS", "UNLOCK",
+            )
+        }  # fmt: skip
+
+    # Handing in
+
+    async def stage(self, blob: str) -> None:
+        """Notes a blob that is about to be written, so that it is swept away if nothing ever points to it."""
+        async with translated():
+            await self._redis.zadd(f"{self._prefix}staged", {blob: time.time()})
+
+    async def staged_before(self, age_seconds: float) -> list[str]:
+        """Blobs begun so long ago that nothing will come of them."""
+        async with translated():
+            return await cast(Any, self._redis.zrangebyscore(f"{self._prefix}staged", 0, time.time() - age_seconds, start=0, num=1000))
+
+    async def unstage(self, blobs: Sequence[str]) -> None:
+        """Forgets blobs that are gone."""
+        if blobs:
+            async with translated():
+                await self._redis.zrem(f"{self._prefix}staged", *blobs)
+
+    async def commit(
+        self, corpus: str, operation: str, documents: Sequence[tuple[str, Version]], request: Request
+    ) -> tuple[str, Sequence[str]]:
+        """Makes the documents known, queues those that differ from what is there, and creates the operation: all at once.
+
+        Returns the operation's id (an earlier one's, when the request was answered before) and the blobs that nothing points to.
+        """
+        entries = [
+            {
+                "id": document_id, "version": json.dumps(asdict(version)), "generation": version.generation, "digest": version.digest,
+                "size": version.size, "uri": version.uri, "blob": version.blob,
+            }
+            for document_id, version in documents
+        ]  # fmt: skip
+        record = request.record(operation)
+        arguments = [corpus, operation, request.key(self._prefix), record, _packed(_REPLACED), _packed(_LEAVING), json.dumps(entries)]
+        outcome, *rest = await self._run("COMMIT", *arguments)
+        if outcome == "GONE":
+            raise CorpusNotFound(corpus)
+        if outcome == "REPEATED":
+            return request.answer(rest[0]), [version.blob for _, version in documents]
+        return operation, rest
+
+    async def answered(self, request: Request) -> str | None:
+        """What the request was answered with before; None if it is new. Raises `RequestIdReused`."""
+        if not request.id:
+            return None
+        async with translated():
+            record = await cast(Awaitable[str | None], self._redis.get(request.key(self._prefix)))
+        return None if record is None else request.answer(record)
+
+    # Working
+
+    async def claim(self, owner: str, lease_seconds: float, documents: int, max_bytes: int) -> list[Claimed]:
+        """Takes waiting documents of one corpus in hand, the corpus least recently served first."""
+        corpus, *fields = await self._run("CLAIM", owner, round(lease_seconds * 1000), documents, max_bytes) or [""]
+        return [
+            Claimed(corpus, d, _version(version), tuple(operations.split()), int(losses), int(retries), untouched == "1")
+            for d, version, operations, losses, retries, untouched in zip(*[iter(fields)] * 6, strict=True)
+        ]
+
+    async def renew(self, owner: str, lease_seconds: float, doing: str, documents: Sequence[Claimed]) -> set[str]:
+        """Shows a sign of life. Returns the ids of documents that are no longer this owner's."""
+        pairs = [value for document in documents for value in (document.id, document.version.generation)]
+        return set(await self._run("RENEW", documents[0].corpus, owner, round(lease_seconds * 1000), doing, *pairs))
+
+    async def finish(self, document: Claimed, owner: str, chunks: int, embedded: int, title: str) -> list[str] | None:
+        """The document is ACTIVE. Returns blobs no longer needed; None when the document was no longer this owner's."""
+        arguments = [document.corpus, document.id, document.version.generation, owner, chunks, embedded, title]
+        outcome, *blobs = await self._run("FINISH", *arguments)
+        return None if outcome == "LOST" else blobs
+
+    async def fail(self, document: Claimed, owner: str, error: CorellaError) -> None:
+        """The document is FAILED, for good."""
+        await self._run("FAIL", document.corpus, document.id, document.version.generation, owner, _packed(error))
+
+    async def give_back(self, document: Claimed, owner: str, delay_seconds: float) -> None:
+        """Puts the document back into the queue, to be taken after the delay."""
+        arguments = [document.corpus, document.id, document.version.generation, owner, round(delay_seconds * 1000)]
+        await self._run("GIVE_BACK", *arguments)
+
+    async def reclaim(self, max_losses: int) -> tuple[int, int]:
+        """Takes documents back from workers that show no sign of life. Returns how many are ready, and how many were taken back."""
+        lost = DocumentFailure(f"{max_losses} workers were lost while they worked on the document.", reason="WORKER_LOST")
+        ready, reclaimed = await self._run("RECLAIM", max_losses, _packed(lost))
+        return ready, reclaimed
+
+    # Deleting and cancelling
+
+    async def begin_delete(self, corpus: str, document: str) -> list[str] | None:
+        """From now on no worker finishes the document. Returns its blobs; None when there is no such document."""
+        outcome, *blobs = await self._run("BEGIN_DELETE", corpus, document, _packed(_DELETED))
+        return None if outcome == "MISSING" else blobs
+
+    async def end_delete(self, corpus: str, document: str, request: Request) -> None:
+        """Forgets the document, and remembers the request as answered."""
+        await self._run("END_DELETE", corpus, document, request.key(self._prefix), request.record(""))
+
+    async def cancel(self, operation: str) -> list[str]:
+        """Takes the operation's waiting documents out of the queue. Returns blobs no longer needed."""
+        return await self._run("CANCEL", operation)
+
+    async def begin_forgetting(self, corpus: str) -> None:
+        """From now on nothing is handed in to the corpus."""
+        async with translated():
+            await self._redis.sadd(f"{self._prefix}leaving", corpus)
+
+    async def leaving(self) -> set[str]:
+        """Corpora whose deletion has begun and not ended."""
+        async with translated():
+            return await cast(Any, self._redis.smembers(f"{self._prefix}leaving"))
+
+    async def forget_corpus(self, corpus: str, request: Request) -> None:
+        """Forgets the corpus and all of its documents, and remembers the request as answered."""
+        await self._run("FORGET_CORPUS", corpus, request.key(self._prefix), request.record(""))
+
+    # Reading
+
+    async def get(self, corpus: str, document: str) -> Document | None:
+        """One document."""
+        return next(iter(await self._read(corpus, [document])), None)
+
+    async def list_documents(self, corpus: str, state: DocumentState | None, size: int, after: str) -> tuple[list[Document], str, int]:
+        """Documents by id, where the next page begins, and how many there are in all."""
+        index = f"{self._prefix}docs:{corpus}" + (f":{state.value}" if state else "")
+        async with translated(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.zrangebylex(index, f"({after}" if after else "-", "+", start=0, num=size + 1)
+            pipe.zcard(index)
+            ids, total = await pipe.execute()
+        documents = await self._read(corpus, ids[:size])
+        return documents, ids[size - 1] if len(ids) > size else "", total
+
+    async def count(self, corpus: str) -> int:
+        """Documents in a corpus, in every state."""
+        async with translated():
+            return await self._redis.zcard(f"{self._prefix}docs:{corpus}")
+
+    async def age_seconds(self, document: Document) -> float:
+        """How long ago the document last changed, by the clock that says so."""
+        async with translated():
+            seconds, microseconds = await cast(Any, self._redis.time())
+        return float(seconds + microseconds / 1e6 - document.update_time)
+
+    async def _read(self, corpus: str, ids: Sequence[str]) -> list[Document]:
+        async with translated(), self._redis.pipeline(transaction=False) as pipe:
+            for document_id in ids:
+                pipe.hgetall(f"{self._prefix}doc:{corpus}:{document_id}")
+            found = await pipe.execute()
+        return [_document(corpus, document_id, fields) for document_id, fields in zip(ids, found, strict=True) if fields]
+
+    # Locks
+
+    @asynccontextmanager
+    async def locked(self, corpus: str, documents: Sequence[str], seconds: float, wait_seconds: float) -> AsyncIterator[Locks]:
+        """Holds the right to change these documents' chunks in the store, as far as it can be had within `wait_seconds`."""
+        locks = Locks(self, corpus, seconds)
+        try:
+            await locks.take(documents, wait_seconds)
+            yield locks
+        finally:
+            await locks.release()
+
+    async def _run(self, script: str, *arguments: Any) -> Any:
+        async with translated():
+            return await self._scripts[script](keys=[self._prefix], args=[self._prefix, *arguments])
+
+
+class Locks:
+    """Locks on documents that one holder has taken together. They end by themselves when the holder is killed."""
+
+    def __init__(self, catalog: RedisCatalog, corpus: str, seconds: float) -> None:
+        self._catalog = catalog
+        self._stem = f"{catalog._prefix}lock:{corpus}:"
+        self._milliseconds = round(seconds * 1000)
+        self._token = fresh_id()
+        self.held: set[str] = set()
+
+    async def take(self, documents: Sequence[str], wait_seconds: float) -> None:
+        """Takes what can be had, trying again until the time is over."""
+        ends_at = time.monotonic() + wait_seconds
+        missing = sorted(set(documents) - self.held)
+        while missing:
+            keys = [self._stem + document for document in missing]
+            taken = await self._catalog._run("LOCK", self._token, self._milliseconds, *keys)
+            self.held |= {key.removeprefix(self._stem) for key in taken}
+            missing = sorted(set(missing) - self.held)
+            if not missing or time.monotonic() >= ends_at:
+                return
+            await asyncio.sleep(0.05)
+
+    async def renewed(self) -> bool:
+        """Whether all that was taken is still held, from now on for the full time."""
+        if not self.held:
+            return True
+        keys = [self._stem + document for document in self.held]
+        return await self._catalog._run("RENEW_LOCKS", self._token, self._milliseconds, *keys) == len(keys)
+
+    async def release(self) -> None:
+        """Gives all locks back."""
+        if self.held:
+            await self._catalog._run("UNLOCK", self._token, *[self._stem + document for document in self.held])
+            self.held = set()
+
+
+class Request:
+    """A call that may be repeated: its method, its id, and what identifies its content."""
+
+    def __init__(self, method: str, request_id: str, content: str) -> None:
+        self.method = method
+        self.id = request_id
+        self.content = content
+
+    def key(self, prefix: str) -> str:
+        """Where its answer is kept; empty for a call without an id."""
+        return f"{prefix}request:{self.method}:{self.id}" if self.id else ""
+
+    def record(self, answer: str) -> str:
+        """What is kept."""
+        return json.dumps([self.content, answer])
+
+    def answer(self, record: str) -> str:
+        """The answer in what was kept. Raises `RequestIdReused` when it was for other content."""
+        content, answer = json.loads(record)
+        if content != self.content:
+            raise RequestIdReused(self.id)
+        return str(answer)
+
+
+@asynccontextmanager
+async def translated() -> AsyncIterator[None]:
+    """Errors of the Redis client, in our words."""
+    try:
+        yield
+    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        raise CatalogUnavailable("The catalog of documents (Redis) cannot be reached.") from error
+    except RedisError as error:
+        if str(error).startswith(("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")):
+            raise CatalogUnavailable("The catalog of documents (Redis) is not ready.") from error
+        raise
+
+
+def _packed(error: CorellaError) -> str:
+    return base64.b64encode(error.to_status().SerializeToString()).decode()
+
+
+def _version(text: str) -> Version:
+    return Version(**json.loads(text))
+
+
+def _document(corpus: str, document_id: str, fields: Mapping[str, str]) -> Document:
+    version = _version(fields["version"])
+    return Document(
+        corpus=corpus,
+        id=document_id,
+        state=DocumentState(fields["state"]),
+        version=version,
+        title=version.title or fields.get("title", ""),
+        chunk_count=int(fields.get("chunk_count", 0)),
+        error=base64.b64decode(fields.get("error", "")),
+        create_time=int(fields["create_time"]) / 1000,
+        update_time=int(fields["update_time"]) / 1000,
+    )

@@ -1,0 +1,147 @@
+"""What callers send, checked: every violation of a request is found, and named by its field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from corella.v1 import retriever_pb2
+from services.chassis.errors import InvalidArgument, Violation
+from services.retriever.documents import Incoming
+from services.retriever.domain import Condition, CorpusWish, EmbeddingMode, Fusion, Metric, Query, SearchMode
+from services.retriever.names import corpus_id_of, is_corpus_id
+from services.retriever.readers import READERS, mime_type_for
+
+MAX_QUERY_CHARS = 4_000
+MAX_LIMIT = 100
+MAX_LIST = 1_000
+MAX_URI_CHARS = 2_000
+MAX_TITLE_CHARS = 1_000
+MAX_METADATA_KEYS = 32
+MAX_METADATA_BYTES = 60_000
+MAX_CONDITIONS = 32
+MAX_VALUES = 256
+_KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_SCHEMES = ("http", "https", "file")
+
+
+def check(violations: Sequence[Violation]) -> None:
+    """Raises `InvalidArgument` with all of them, if there are any."""
+    if violations:
+        raise InvalidArgument.of(violations)
+
+
+def request_id(text: str) -> list[Violation]:
+    """What is wrong with a request id."""
+    if len(text) > 64 or not text.isprintable():
+        return [("request_id", "must be at most 64 printable characters")]
+    return []
+
+
+def create_corpus(request: retriever_pb2.CreateCorpusRequest) -> CorpusWish:
+    """The corpus to be made."""
+    corpus, chunking = request.corpus, request.corpus.chunking
+    violations = request_id(request.request_id)
+    if not is_corpus_id(request.corpus_id):
+        text = "must be 1 to 40 of a-z, 0-9 and -, begin with a letter and not end with -"
+        violations.append(("corpus_id", text))
+    if len(corpus.display_name) > 200:
+        violations.append(("corpus.display_name", "must have at most 200 characters"))
+    if chunking.max_tokens < 0:
+        violations.append(("corpus.chunking.max_tokens", "must not be negative"))
+    if chunking.overlap_tokens < -1:
+        violations.append(("corpus.chunking.overlap_tokens", "must be -1 (none), 0 (the default) or more"))
+    metric = {0: Metric.COSINE, 1: Metric.COSINE, 2: Metric.INNER_PRODUCT, 3: Metric.L2}.get(corpus.metric)
+    if metric is None:
+        violations.append(("corpus.metric", "is not a metric of this version"))
+    mode = {0: EmbeddingMode.EAGER, 1: EmbeddingMode.EAGER, 2: EmbeddingMode.LAZY}.get(corpus.embedding_mode)
+    if mode is None:
+        violations.append(("corpus.embedding_mode", "is not an embedding mode of this version"))
+    check(violations)
+    assert metric is not None
+    assert mode is not None
+    return CorpusWish(request.corpus_id, corpus.display_name, chunking.max_tokens, chunking.overlap_tokens, metric, mode)
+
+
+def incoming(document: retriever_pb2.Document, field: str) -> Incoming:
+    """A document that is handed in."""
+    violations = [*_uri(document.uri, f"{field}.uri"), *_metadata(document.metadata, f"{field}.metadata")]
+    if len(document.title) > MAX_TITLE_CHARS:
+        violations.append((f"{field}.title", f"must have at most {MAX_TITLE_CHARS:,} characters"))
+    mime_type = document.mime_type.partition(";")[0].strip().lower() or mime_type_for(document.uri) or ""
+    if not mime_type:
+        known = ", ".join(READERS)
+        violations.append(
+            (f"{field}.mime_type", f"is needed, because the ending of `{document.uri[:200]}` does not tell it; known: {known}")
+        )
+    check(violations)
+    return Incoming(document.uri, document.title, mime_type, dict(document.metadata))
+
+
+def _uri(uri: str, field: str) -> list[Violation]:
+    if not uri:
+        return [(field, "is required")]
+    if len(uri) > MAX_URI_CHARS:
+        return [(field, f"must have at most {MAX_URI_CHARS:,} characters")]
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        return [(field, f"is not a URI: {error}")]
+    if parts.scheme not in _SCHEMES or not (parts.netloc or parts.scheme == "file") or any(ord(c) <= 32 for c in uri):
+        return [(field, f"must be a URI without blanks of one of the schemes {', '.join(_SCHEMES)}")]
+    return []
+
+
+def _metadata(metadata: Mapping[str, str], field: str) -> list[Violation]:
+    violations: list[Violation] = []
+    if len(metadata) > MAX_METADATA_KEYS:
+        violations.append((field, f"must have at most {MAX_METADATA_KEYS} keys"))
+    for key, value in metadata.items():
+        if not _KEY.fullmatch(key):
+            violations.append((f"{field}[{key[:80]!r}]", "the key must be 1 to 64 of letters, digits, _, - and ."))
+        if len(value) > 1000:
+            violations.append((f"{field}[{key[:80]!r}]", "the value must have at most 1,000 characters"))
+    if not violations and sum(len(key) + len(value.encode()) + 8 for key, value in metadata.items()) > MAX_METADATA_BYTES:
+        violations.append((field, f"must have at most {MAX_METADATA_BYTES:,} bytes in all"))
+    return violations
+
+
+def query(request: retriever_pb2.SearchRequest) -> Query:
+    """What to search for."""
+    violations: list[Violation] = []
+    if not request.query.strip() or len(request.query) > MAX_QUERY_CHARS:
+        violations.append(("query", f"must have 1 to {MAX_QUERY_CHARS:,} characters"))
+    for field, largest in (("limit", MAX_LIMIT), ("keyword_limit", MAX_LIST), ("vector_limit", MAX_LIST)):
+        if not 0 <= getattr(request, field) <= largest:
+            violations.append((field, f"must be 0 (the default) to {largest:,}"))
+    weight = request.vector_weight if request.HasField("vector_weight") else None
+    if weight is not None and not 0.0 <= weight <= 1.0:
+        violations.append(("vector_weight", "must be 0 to 1"))
+    mode = {0: SearchMode.HYBRID, 1: SearchMode.KEYWORD, 2: SearchMode.VECTOR, 3: SearchMode.HYBRID}.get(request.mode)
+    if mode is None:
+        violations.append(("mode", "is not a mode of this version"))
+    fusions = {0: None, 1: Fusion.OVERLAP, 2: Fusion.RECIPROCAL_RANK, 3: Fusion.WEIGHTED}
+    if request.fusion not in fusions:
+        violations.append(("fusion", "is not a fusion of this version"))
+    if len(request.filter) > MAX_CONDITIONS:
+        violations.append(("filter", f"must have at most {MAX_CONDITIONS} conditions"))
+    for place, condition in enumerate(request.filter):
+        if not _KEY.fullmatch(condition.key):
+            violations.append((f"filter[{place}].key", "must be 1 to 64 of letters, digits, _, - and ."))
+        if len(condition.any_of) > MAX_VALUES:
+            violations.append((f"filter[{place}].any_of", f"must have at most {MAX_VALUES} values"))
+    check(violations)
+    assert mode is not None
+    return Query(
+        corpus=corpus_id_of(request.corpus, "corpus"),
+        text=request.query,
+        limit=request.limit or 10,
+        mode=mode,
+        fusion=fusions[request.fusion],
+        keyword_limit=request.keyword_limit,
+        vector_limit=request.vector_limit,
+        conditions=tuple(Condition(c.key, tuple(c.any_of), c.negate) for c in request.filter),
+        vector_weight=weight,
+        rerank=request.rerank,
+    )

@@ -1,0 +1,68 @@
+"""Settings of the retriever and of its worker, from `CORELLA_RETRIEVER_…`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from services.chassis.settings import ClientSettings, Group, ServerSettings, ServiceSettings, service_config
+
+
+class LimitSettings(Group):
+    """How much a caller may send."""
+
+    document_max_bytes: int = Field(50 * 2**20, gt=0, description="Largest document taken.")
+    stream_max_documents: int = Field(10_000, gt=0, description="Documents in one stream or import.")
+
+
+class SearchSettings(Group):
+    """How passages are found."""
+
+    keyword_limit: int = Field(100, gt=0, le=1000, description="Length of the keyword list when the caller does not say.")
+    vector_limit: int = Field(100, gt=0, le=1000, description="Length of the vector list when the caller does not say.")
+    rerank_candidates: int = Field(50, gt=0, le=1000, description="Passages given to the cross-encoder when reranking is asked for.")
+    lazy_time_share: float = Field(
+        0.5, gt=0, lt=1, description="Share of a search's remaining time that may go into embedding hits without a vector."
+    )
+    lazy_max_seconds: float = Field(5.0, gt=0, description="Longest that a search embeds hits without a vector.")
+    consistency_level: str = Field(
+        "Strong",
+        pattern="^(Strong|Session|Bounded|Eventually)$",
+        description="Milvus consistency of searches. Anything but Strong lets a deleted document be found for a moment.",
+    )
+    corpus_cache_seconds: float = Field(2.0, ge=0, description="How long the settings of a corpus are remembered.")
+
+
+class WorkerSettings(Group):
+    """How documents are worked on."""
+
+    processes: int = Field(2, gt=0, description="Documents batches worked on at the same time, each in a process of its own.")
+    batch_documents: int = Field(16, gt=0, description="Documents taken at a time.")
+    batch_max_bytes: int = Field(256 * 2**10, gt=0, description="Bytes of documents taken at a time; one document may be larger.")
+    embed_texts: int = Field(128, gt=0, le=2048, description="Texts in one call of the embedder.")
+    lease_seconds: float = Field(10.0, gt=1, description="A worker that shows no sign of life for so long has lost its documents.")
+    max_losses: int = Field(3, gt=0, description="A document that has lost so many workers is set aside as FAILED.")
+    retry_base_seconds: float = Field(2.0, gt=0, description="Wait after a first passing failure; doubles with each further one.")
+    retry_max_seconds: float = Field(60.0, gt=0, description="Longest wait after a passing failure.")
+
+
+class RetrieverSettings(ServiceSettings):
+    """What the retriever and its worker need to know."""
+
+    model_config = service_config("RETRIEVER")
+
+    server: ServerSettings = ServerSettings(port=50052)
+    embedder: ClientSettings = ClientSettings(address="127.0.0.1:50051")
+    redis_url: str = Field("redis://127.0.0.1:50061/0", description="Redis: catalog of documents, queue, operations.")
+    milvus_uri: str = Field("http://127.0.0.1:50060", description="Milvus: chunks and vectors.")
+    milvus_token_file: Path | None = Field(None, description="File with the Milvus token (`user:password` or an API key).")
+    milvus_timeout_seconds: float = Field(
+        20.0, gt=0, description="Longest call of Milvus; less when less of the caller's deadline is left."
+    )
+    blob_url: str = Field(".corella/blobs", description="Where documents' bytes lie: a path or any fsspec URL. Shared with the worker.")
+    import_roots: tuple[Path, ...] = Field((), description="Directories below which ImportDocuments may read. Default: none.")
+    stall_seconds: float = Field(30.0, gt=0, description="An operation without a sign of life for so long is STALLED.")
+    limits: LimitSettings = LimitSettings()
+    search: SearchSettings = SearchSettings()
+    worker: WorkerSettings = WorkerSettings()

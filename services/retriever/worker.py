@@ -1,0 +1,172 @@
+"""The ingestion worker: `python -m services.retriever.worker`, configured by `CORELLA_RETRIEVER_…` like the retriever.
+
+A Celery worker whose one task takes documents from the catalog until none is waiting. It works in child processes, so a document that
+breaks its process (a crash in a parser, too much memory) costs that process alone: the parent starts another one, and the catalog hands
+the document out again, at most three times.
+
+    parent   Celery, the watch over the queue        never opens a gRPC channel, which would not survive the fork
+    child    one event loop in a thread of its own, one connection to Milvus, Redis and the embedder each
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_process_init, worker_process_shutdown, worker_ready, worker_shutting_down
+
+from services.chassis.channel import Remote
+from services.chassis.errors import CorellaError
+from services.chassis.telemetry import attached, get_logger, setup_logging, setup_telemetry
+from services.retriever.celery_queue import DRAIN, QUEUE, CeleryQueue, make_celery
+from services.retriever.fsspec_blobs import FsspecBlobs
+from services.retriever.ingestion import Ingestion
+from services.retriever.milvus_store import MilvusStore
+from services.retriever.redis_catalog import RedisCatalog, open_redis
+from services.retriever.redis_warming import RedisWarming
+from services.retriever.remote_embedder import RemoteEmbedder
+from services.retriever.settings import RetrieverSettings
+from services.retriever.upkeep import watch_queue
+from services.retriever.warming import Warmer
+
+log = get_logger(__name__)
+
+SERVICE = "retriever-worker"
+DRAIN_SECONDS = 25.0
+"""Then the task ends and another one goes on: a message stays unacknowledged for less than the broker's visibility timeout."""
+STORE_TIMEOUT_SECONDS = 10.0
+"""Shorter than a document's lock lives, so that no write arrives after the lock is over."""
+
+
+class Workshop:
+    """What a child process keeps open: an event loop that runs in a thread, and the connections that live on it."""
+
+    def __init__(self, settings: RetrieverSettings) -> None:
+        self._settings = settings
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="event-loop", daemon=True).start()
+        self._stack = AsyncExitStack()
+        self._run(self._open())
+
+    async def _open(self) -> None:
+        settings = self._settings
+        redis = open_redis(settings.redis_url)
+        self._stack.push_async_callback(redis.aclose)
+        catalog = RedisCatalog(redis)
+        timeout = min(settings.milvus_timeout_seconds, STORE_TIMEOUT_SECONDS)
+        self._store = MilvusStore(settings.milvus_uri, settings.milvus_token_file, timeout)
+        self._stack.push_async_callback(self._store.close)
+        remote = Remote("embedder", settings.embedder)
+        self._stack.push_async_callback(remote.close)
+        embedder = RemoteEmbedder(remote)
+        blobs = FsspecBlobs(settings.blob_url)
+        self._queue = CeleryQueue(make_celery(settings.redis_url))
+        self._ingestion = Ingestion(self._store, catalog, blobs, embedder, settings.worker)
+        self._warmer = Warmer(self._store, catalog, RedisWarming(redis), embedder)
+
+    def drain(self, stopping: Callable[[], bool]) -> None:
+        """Works until nothing is waiting, the worker is told to stop, or `DRAIN_SECONDS` are over."""
+        self._run(self._drain(stopping))
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._run(self._stack.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    async def _drain(self, stopping: Callable[[], bool]) -> None:
+        ends_at = time.monotonic() + DRAIN_SECONDS
+        changed: set[str] = set()
+        more = True
+        try:
+            while more and time.monotonic() < ends_at and not stopping():
+                corpus = await self._ingestion.work_once()
+                changed |= {corpus} - {""}
+                more = bool(corpus) or await self._warmer.work_once()
+        except CorellaError as error:
+            # Redis is away. The watch over the queue calls again when it is back.
+            log.warning("drain_interrupted", reason=error.reason)
+            return
+        if more:
+            await self._queue.wake(1)
+        for corpus_id in changed:
+            await self._settle(corpus_id)
+
+    async def _settle(self, corpus_id: str) -> None:
+        try:
+            await self._store.settle(await self._store.get(corpus_id))
+        except CorellaError as error:
+            log.info("not_settled", corpus=corpus_id, reason=error.reason)
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+def make_worker(settings: RetrieverSettings) -> Celery:
+    """The Celery application with its task and what its processes do at their start and end."""
+    app = make_celery(settings.redis_url)
+    here: dict[str, Any] = {}
+    # Shared with the children, which are forked from this process.
+    stopping = multiprocessing.get_context("fork").Event()
+
+    @app.task(name=DRAIN, bind=True)
+    def drain(task: Any) -> None:
+        headers = getattr(task.request, "headers", None) or {}
+        with attached({key: value for key, value in headers.items() if isinstance(value, str)}):
+            if "workshop" not in here:
+                here["workshop"] = Workshop(settings)
+            here["workshop"].drain(stopping.is_set)
+
+    @worker_process_init.connect(weak=False)
+    def begin(**_: Any) -> None:
+        here["telemetry"] = setup_telemetry(SERVICE, settings.telemetry)
+
+    @worker_process_shutdown.connect(weak=False)
+    def end(**_: Any) -> None:
+        if "workshop" in here:
+            here.pop("workshop").close()
+        if "telemetry" in here:
+            here.pop("telemetry")()
+
+    @worker_shutting_down.connect(weak=False)
+    def stop(**_: Any) -> None:
+        stopping.set()
+
+    @worker_ready.connect(weak=False)
+    def watch(**_: Any) -> None:
+        threading.Thread(target=lambda: asyncio.run(_watch(settings)), name="watch", daemon=True).start()
+
+    return app
+
+
+async def _watch(settings: RetrieverSettings) -> None:
+    redis = open_redis(settings.redis_url)
+    await watch_queue(RedisCatalog(redis), CeleryQueue(make_celery(settings.redis_url)), settings.worker.max_losses)
+
+
+def main() -> int:
+    """Works until told to stop. Returns the exit status."""
+    settings = RetrieverSettings()
+    # Parsing and analysis are single-threaded; native libraries must not take the embedder's cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    setup_logging(SERVICE, settings.telemetry)
+    app = make_worker(settings)
+    level = settings.telemetry.log_level.upper()
+    app.worker_main(
+        [
+            "worker", f"--concurrency={settings.worker.processes}", "--pool=prefork", f"--queues={QUEUE}", f"--loglevel={level}",
+            "--without-gossip", "--without-mingle", "--without-heartbeat", f"--hostname=retriever-{os.getpid()}@%h",
+        ]
+    )  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
