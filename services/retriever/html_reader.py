@@ -16,10 +16,10 @@ from collections.abc import Callable
 from bs4.dammit import EncodingDetector
 from lxml import etree
 
-from services.retriever.structure import DocumentUnreadable, Outline, Rows, StructuredDocument, Table
+from services.retriever.html_tables import HEADINGS, TableText, arranges, words
+from services.retriever.structure import DocumentUnreadable, Outline, Rows, StructuredDocument
 from services.retriever.text_reader import decode
 
-_HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _DROPPED = frozenset(
     """
     script style noscript template nav iframe object embed svg canvas audio video button select datalist input textarea head
@@ -38,6 +38,10 @@ _BLOCKS = frozenset(
 )
 _LISTS = frozenset(("ul", "ol", "dl", "menu"))
 _HIDDEN_STYLE = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
+MAX_ATTRIBUTES = 1000
+"""Of one element: libxml2's time grows with the square of their number."""
+_TAG = re.compile(r"""<[A-Za-z](?:[^>"']|"[^"]*"|'[^']*')*""")
+_QUOTED = re.compile(r"""["'][^"']*["']""")
 _SPACES = re.compile(r"[^\S\u00a0]+")
 
 
@@ -55,19 +59,25 @@ def read_html(content: bytes) -> StructuredDocument:
     outline = Outline()
     walk(_main(root), outline)
     sections = outline.finish()
-    title = "" if any(section.heading_path for section in sections) else _words(root.findtext(".//head/title") or "")
+    title = "" if any(section.heading_path for section in sections) else words(root.findtext(".//head/title") or "")
     return StructuredDocument(title=title, sections=sections)
 
 
 def parse(text: str) -> etree._Element | None:
     """The tree of a page or a fragment; None when there is nothing in it."""
+    for tag in _TAG.finditer(text):
+        if tag.end() - tag.start() > MAX_ATTRIBUTES and len(_QUOTED.sub(" ", tag.group()).replace("/", " ").split()) > MAX_ATTRIBUTES:
+            raise DocumentUnreadable(f"The page has an element with more than {MAX_ATTRIBUTES:,} attributes.")
     parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True, no_network=True)
     try:
-        return etree.fromstring(text.encode("utf-8"), parser)
+        root = etree.fromstring(text.encode("utf-8"), parser)
     except etree.XMLSyntaxError as exc:
         if not text.strip() or "Document is empty" in str(exc):
             return None
         raise DocumentUnreadable(f"The page cannot be read as HTML: {exc}.") from exc
+    if any("depth" in entry.message for entry in parser.error_log.filter_from_errors()):
+        raise DocumentUnreadable("The page has elements nested deeper than 2,000. What lies deeper cannot be read.")
+    return root
 
 
 def walk(root: etree._Element, outline: Outline, anchor_of: Callable[[str], str] | None = None) -> None:
@@ -130,7 +140,7 @@ class _Walker:
         self._in_term = False
         self._numbers: list[int] = []  # for each open list the number of its next item, 0 for bullets
         self._terms: list[str] = []  # of a definition that has not begun
-        self._tables: list[_TableText | None] = []  # None: a table that only arranges
+        self._tables: list[TableText | None] = []  # None: a table that only arranges
         self._last_anchor = ""
         self._anchors: list[str] = []  # seen since the last visible text, the best last
         self._own_anchor = ""  # that of the open heading
@@ -149,7 +159,7 @@ class _Walker:
         if tag == "br":
             self._text.append(" " if self._level or table else "\n")
         elif tag == "img":
-            self.text(element.get("alt"))
+            self.text(f" {element.get('alt') or ''} ")
         elif tag in _BLOCKS and table is not None:
             table.start(tag, self._take())
         elif tag in _BLOCKS:
@@ -167,13 +177,12 @@ class _Walker:
             if table.block is not None:
                 self._tables.pop()
                 self._outline.block(table.block)
-        elif tag in _HEADINGS and self._level:
-            self._end_heading(_HEADINGS[tag])
+        elif tag in HEADINGS and self._level:
+            self._end_heading(HEADINGS[tag])
         elif tag == "pre":
             self._end_pre()
         elif tag == "dt":
-            self._in_term = False
-            self._terms.append(_words(self._take()))
+            self._end_term()
         else:
             self._flush()
             if tag in _LISTS:
@@ -192,34 +201,36 @@ class _Walker:
         if self._level or self._in_term or self._pre:
             self._text.append("\n" if self._pre else " ")
         else:
-            self._outline.block("\n".join(filter(None, map(_words, self._take().split("\n")))))
+            self._outline.block("\n".join(filter(None, map(words, self._take().split("\n")))))
 
     def _start_block(self, element: etree._Element, tag: str) -> None:
-        if tag in _HEADINGS:
-            self._level = _HEADINGS[tag]
+        if tag in HEADINGS:
+            self._level = HEADINGS[tag]
         elif tag == "pre":
             self._pre += 1
         elif tag in _LISTS:
-            self._numbers.append(int(tag == "ol"))
+            self._numbers.append(_number(element.get("start"), 1) if tag == "ol" else 0)
             self._outline.open_list()
         elif tag == "li":
             number = self._numbers[-1] if self._numbers else 0
             if number:
-                self._numbers[-1] += 1
+                number = _number(element.get("value"), number)
+                self._numbers[-1] = number + 1
             self._outline.item(f"{number}. " if number else "- ")
         elif tag == "dt":
+            self._end_term()  # libxml2 puts a `dt` into one whose end tag was left out
             self._in_term = True
         elif tag == "dd":
             self._outline.item(f"- {', '.join(self._terms)}: " if self._terms else "- ")
             self._terms = []
         elif tag == "table":
-            self._tables.append(None if _arranges(element) else _TableText())
+            self._tables.append(None if arranges(element) else TableText())
 
     def _see_anchor(self, element: etree._Element, tag: str) -> None:
         name = (element.get("id") or (element.get("name") if tag == "a" else None) or "").strip()
         if not name:
             return
-        if self._level or (tag in _HEADINGS and not self._tables):
+        if self._level or (tag in HEADINGS and not self._tables):
             self._own_anchor = self._own_anchor or name
         elif tag == "a":
             self._anchors.insert(0, name)  # an element that encloses the heading names it better than a mark before it
@@ -228,7 +239,7 @@ class _Walker:
         self._last_anchor = name
 
     def _end_heading(self, level: int) -> None:
-        text = _words(self._take())
+        text = words(self._take())
         self._level = 0
         if not text:
             return
@@ -245,6 +256,11 @@ class _Walker:
             lines = [line.rstrip() for line in self._take().split("\n")]
             self._outline.block(Rows("\n".join(lines).strip("\n")))
 
+    def _end_term(self) -> None:
+        if self._in_term:
+            self._in_term = False
+            self._terms += filter(None, [words(self._take())])
+
     def _end_terms(self) -> None:
         if self._terms:
             self._outline.item("- " + ", ".join(self._terms))
@@ -256,89 +272,5 @@ class _Walker:
         return text
 
 
-class _TableText:
-    """A table becomes one line a row, cells parted by ` | `. A table within a cell becomes text of the cell."""
-
-    def __init__(self) -> None:
-        self._rows: list[list[str]] = []
-        self._cell: list[str] = []
-        self._caption = ""
-        self._depth = 1
-        self._header = False
-        self._plain_cells = 0
-        self.block: str | None = None  # once the table has ended
-
-    def start(self, tag: str, before: str) -> None:
-        self._cell.append(before)
-        if tag == "table":
-            self._depth += 1
-        elif self._depth == 1 and tag == "tr":
-            self._end_row()
-        elif self._depth == 1 and tag in ("td", "th"):
-            self._end_cell()
-            if not self._rows:
-                self._rows.append([])
-            if len(self._rows) == 1:
-                self._plain_cells += tag == "td"
-
-    def end(self, tag: str, before: str) -> None:
-        self._cell.append(before)
-        self._cell.append(" ")
-        if tag == "table":
-            self._depth -= 1
-            if self._depth == 0:
-                self._end_row()
-                self._finish()
-        elif self._depth == 1 and tag in ("td", "th"):
-            self._end_cell(empty_too=True)
-        elif self._depth == 1 and tag == "caption":
-            self._caption = _words("".join(self._cell))
-            self._cell.clear()
-        elif self._depth == 1 and tag == "thead" and len(self._rows) >= 1:
-            self._header = True
-
-    def _end_cell(self, empty_too: bool = False) -> None:
-        text = _words("".join(self._cell))
-        self._cell.clear()
-        if self._rows and (text or empty_too):
-            self._rows[-1].append(text)
-        elif text:
-            self._rows.append([text])
-
-    def _end_row(self) -> None:
-        self._end_cell()
-        if not self._rows or self._rows[-1]:
-            self._rows.append([])
-
-    def _finish(self) -> None:
-        rows = [row for row in self._rows if any(row)]
-        lines = [" | ".join(row).strip() for row in rows]
-        if not lines:
-            self.block = self._caption
-            return
-        header = (self._header or self._plain_cells == 0) and len(rows) > 1
-        if self._caption and header:
-            lines[0] = f"{self._caption} — {lines[0]}"
-        elif self._caption:
-            lines.insert(0, self._caption)
-        self.block = Table("\n".join(lines)) if header else Rows("\n".join(lines))
-
-
-def _arranges(table: etree._Element) -> bool:
-    """Whether a table only arranges other blocks: it says so, or is one row without header cells, or holds headings."""
-    if table.get("role") == "presentation":
-        return True
-    rows = 0
-    for element in table.iter("tr", "th", "h1", "h2", "h3", "h4", "h5", "h6", "table"):
-        if element.tag in _HEADINGS or (element.tag == "table" and element is not table):
-            return True
-        if element.tag == "th":
-            return False
-        rows += element.tag == "tr"
-        if rows > 1:
-            return False
-    return True
-
-
-def _words(text: str) -> str:
-    return " ".join(text.split())
+def _number(written: str | None, default: int) -> int:
+    return int(written) if written and re.fullmatch("[1-9][0-9]{0,5}", written) else default

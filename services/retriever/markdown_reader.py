@@ -18,10 +18,12 @@ from mdit_py_plugins.front_matter import front_matter_plugin
 
 from services.retriever import html_reader
 from services.retriever.anchors import Slugger
-from services.retriever.structure import DocumentUnreadable, Outline, Rows, StructuredDocument, Table
+from services.retriever.structure import DocumentTooLarge, DocumentUnreadable, Outline, Rows, StructuredDocument, Table
 from services.retriever.text_reader import decode
 
 MAX_NESTING = 60
+MAX_LINES_AND_CELLS = 100_000
+"""So much takes about 5 s and 450 MB: the parser keeps some five objects for each."""
 MAX_INLINE_CHARS = 30_000
 """A longer paragraph is taken as it is written: resolving its emphasis and links takes time that grows with the square."""
 
@@ -42,13 +44,29 @@ _HTML_ELEMENTS = frozenset(
 
 
 def read_markdown(content: bytes) -> StructuredDocument:
-    """Raises DocumentUnreadable for bytes that are not UTF-8, and for quotes or lists nested deeper than MAX_NESTING."""
+    """Raises DocumentUnreadable for bytes that are not UTF-8 and for quotes or lists nested too deeply, and DocumentTooLarge."""
     outline = Outline()
     walker = _Walker(outline)
+    text = decode(content)
+    if _lines_and_cells(text) > MAX_LINES_AND_CELLS:
+        raise DocumentTooLarge(f"The document has more than {MAX_LINES_AND_CELLS:,} lines and table cells. Split it.")
     parser = _parser()
     env: dict[str, Any] = {}
-    walker.read(parser.parse(decode(content), env), parser, env)
+    walker.read(parser.parse(text, env), parser, env)
     return StructuredDocument(title=walker.title, sections=outline.finish())
+
+
+def _lines_and_cells(text: str) -> int:
+    """How many there are at most: the parser fills up every row of a table to the columns of its header."""
+    total, rows, columns = 0, 0, 1
+    for line in [*text.split("\n"), ""]:
+        if line.strip():
+            rows += 1
+            if "|" in line and not line.strip("|:-+*> \t0123456789.)"):
+                columns = max(columns, line.count("|") + 1)
+        else:
+            total, rows, columns = total + 1 + rows * columns, 0, 1
+    return total
 
 
 def _parser() -> MarkdownIt:
@@ -68,6 +86,7 @@ class _Walker:
         self._slugger = Slugger()
         self._level = 0  # of the heading that is open, 0 when none is
         self._pending_anchor = ""  # of an anchor that stands alone, for the heading that follows
+        self._numbers: list[int | None] = []  # for each open list the number of its next item, None for bullets
         self._rows: list[list[str]] | None = None  # of the table that is open
 
     def read(self, tokens: Sequence[Token], parser: MarkdownIt, env: dict[str, Any]) -> None:
@@ -79,11 +98,13 @@ class _Walker:
             elif token.type == "heading_open":
                 self._level = int(token.tag[1])
             elif token.type in ("bullet_list_open", "ordered_list_open"):
+                self._numbers.append(int(token.attrs.get("start", 1)) if token.tag == "ol" else None)
                 self._outline.open_list()
             elif token.type in ("bullet_list_close", "ordered_list_close"):
+                self._numbers.pop()
                 self._outline.close_list()
             elif token.type == "list_item_open":
-                self._outline.item(f"{token.info}. " if token.info else "- ")
+                self._item()
             elif token.type in ("fence", "code_block"):
                 self._block(Rows(token.content.rstrip("\n")))
             elif token.type == "html_block":
@@ -98,6 +119,12 @@ class _Walker:
             elif token.type == "front_matter":
                 found = _FRONT_TITLE.search(token.content)
                 self.title = found.group(2) if found else ""
+
+    def _item(self) -> None:
+        number = self._numbers[-1]
+        self._outline.item("- " if number is None else f"{number}. ")
+        if number is not None:
+            self._numbers[-1] = number + 1
 
     def _inline(self, source: str, parser: MarkdownIt, env: dict[str, Any]) -> None:
         if self._rows is None and not self._level and _ONLY_ANCHORS.fullmatch(source):

@@ -131,9 +131,8 @@ class Outline:
             self._blocks.append(self._marker + text if self._marker else text)
             self._marker = ""
             return
-        indent = "  " * (min(self._list_depth, MAX_LIST_DEPTH) - 1)
         for line in text.split("\n"):
-            self._lines.append(indent + (self._marker or "  ") + line)
+            self._lines.append(self._indent() + (self._marker or "  ") + line)
             self._marker = ""
 
     def open_list(self) -> None:
@@ -164,11 +163,18 @@ class Outline:
             raise DocumentUnreadable("The document holds no text.")
         return tuple(self._sections)
 
+    def _indent(self) -> str:
+        return "  " * (min(self._list_depth, MAX_LIST_DEPTH) - 1)
+
     def _flush_marker(self) -> None:
         """A marker that no text followed stays as a line when it says something itself, such as a defined term."""
         marker, self._marker = self._marker.rstrip(" :"), ""
-        if marker.strip("-.0123456789"):
-            self.block(marker)
+        if not marker.strip("-.0123456789"):
+            return
+        if self._list_depth:
+            self._lines.append(self._indent() + marker)
+        else:
+            self._blocks.append(marker)
 
     def _close(self) -> None:
         if self._open or self._blocks:
