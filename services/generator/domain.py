@@ -152,6 +152,17 @@ class Message:
 
 
 @dataclass(frozen=True)
+class TextChunk:
+    """The next piece of a text, with counts so far. `finish_reason` is set on the last one only."""
+
+    text: str
+    prompt_tokens: int = 0
+    cached_prompt_tokens: int = 0
+    completion_tokens: int = 0
+    finish_reason: FinishReason | None = None
+
+
+@dataclass(frozen=True)
 class Span:
     """Part of a text: byte offsets in UTF-8, `end` after the last byte."""
 
@@ -207,6 +218,16 @@ class FinishReason(Enum):
 
 
 @dataclass(frozen=True)
+class GenerationOptions:
+    """How a text is generated. Temperature 0 takes the most likely token each time."""
+
+    max_tokens: int = 160
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
 class Usage:
     """What an answer cost: tokens, and seconds."""
 
@@ -256,6 +277,14 @@ class ContextTooLong(InvalidArgument):
     """The prompt and the longest answer do not fit into the model's context."""
 
     reason = "CONTEXT_TOO_LONG"
+
+    def __init__(self, prompt_tokens: int, max_tokens: int, context_tokens: int) -> None:
+        super().__init__(
+            f"The prompt has {prompt_tokens} tokens and the answer may have {max_tokens}; together at most {context_tokens} fit.",
+            prompt_tokens=prompt_tokens,
+            max_tokens=max_tokens,
+            context_tokens=context_tokens,
+        )
 
 
 class SummaryTokenInvalid(InvalidArgument):

@@ -1,0 +1,36 @@
+"""Runs the generator: `python -m services.generator`, configured by `CORELLA_GENERATOR_…`."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import signal
+import sys
+
+
+def main() -> int:
+    """Serves until told to stop. Returns the exit status."""
+    from corella.v1.generator_pb2_grpc import add_GeneratorServiceServicer_to_server
+    from services.chassis.server import serve
+    from services.generator.app import build
+    from services.generator.settings import GeneratorSettings
+
+    settings = GeneratorSettings()
+    return asyncio.run(serve("generator", settings, build, add_GeneratorServiceServicer_to_server, "corella.v1.GeneratorService"))
+
+
+def die_with_parent() -> None:
+    """Ends this process when the one that started it ends, however that happens. Linux only; elsewhere it does nothing."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1  # prctl(2)
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    # vLLM's processes are started with `spawn`. By this file's path they run it first, as `__mp_main__`; by its name, which `python -m`
+    # leaves here, they would skip it.
+    __spec__ = None
+    sys.exit(main())
+elif __name__ == "__mp_main__":
+    # Otherwise they outlive a generator that was killed, and keep its memory and cores.
+    die_with_parent()

@@ -1,0 +1,167 @@
+"""One question from beginning to end.
+
+    recall      what is remembered of earlier turns
+    stand alone the question as it can be searched for
+    retrieve    passages; without the retriever there is no answer
+    judge       do they hold an answer at all? If not, the model is not called
+    compose     the prompt
+    write       the text, streamed
+    cite        every sentence against the passages
+    remember    the turn, then the summary, which nobody waits for but the last event
+
+Does not know about protobuf, Redis or vLLM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from services.chassis.telemetry import current_trace_id, get_logger, meter, tracer
+from services.generator.admission import Admission
+from services.generator.citing import CitedAnswer, cite
+from services.generator.domain import (
+    DONT_KNOW,
+    Answer,
+    AnswerRecord,
+    ContextTooLong,
+    FinishReason,
+    MemoryUnavailable,
+    Passage,
+    Recollection,
+    RefusalReason,
+    Turn,
+    Usage,
+)
+from services.generator.events import Ask, Cited, Completed, Delta, Event, Found, Remembered, Started
+from services.generator.ports import AnswerStore, Engine, Retriever, SearchResult
+from services.generator.prompting import Prompt, compose
+from services.generator.refusal import DEFAULT_THRESHOLD, answerability
+from services.generator.remembering import Remembering
+from services.generator.settings import AnswerSettings
+from services.generator.standalone import standalone_question, topic_changed
+from services.generator.writing import Writing
+
+log = get_logger(__name__)
+_refusals = meter.create_counter("corella.generator.refusals", unit="{answer}", description="Answers that are none, by reason.")
+_dropped = meter.create_counter("corella.generator.citations.dropped", unit="{citation}", description="Citations nothing supports.")
+_unsupported = meter.create_counter("corella.generator.sentences.dropped", unit="{sentence}", description="Sentences nothing supports.")
+
+
+class Answering:
+    """Answers questions."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        retriever: Retriever,
+        remembering: Remembering,
+        answers: AnswerStore,
+        admission: Admission,
+        settings: AnswerSettings,
+    ) -> None:
+        self._engine = engine
+        self._retriever = retriever
+        self._remembering = remembering
+        self._answers = answers
+        self._admission = admission
+        self._settings = settings
+
+    async def ask(self, ask: Ask) -> AsyncIterator[Event]:
+        """The events of one answer, in the contract's order. Closing or cancelling this stops the model.
+
+        Raises `QueueFull` before anything is done, the token's errors, the retriever's errors, `ContextTooLong`, `EngineUnavailable`.
+        """
+        with self._admission.slot():
+            clock = time.perf_counter
+            began = clock()
+            answer_id = uuid.uuid4().hex
+            before = await self._remembering.recall(ask.conversation_id, ask.summary_token)
+            standalone = standalone_question(ask.question, before.summary.text, before.turns)
+            changed = topic_changed(ask.question, before.turns, before.summary.text)
+            recall_seconds = clock() - began
+            yield Started(answer_id, ask.conversation_id, standalone, before.state, current_trace_id())
+
+            found = await self._retriever.search(ask.corpus, standalone, ask.retrieval)
+            retrieval_seconds = clock() - began - recall_seconds
+            probability = await asyncio.to_thread(answerability, standalone, found.passages, found.evidence)
+            reason = self._reason_to_refuse(ask, found, probability)
+            if reason is None:
+                prompt = self._compose(ask, standalone, found.passages, Recollection() if changed else before)
+                yield Found(prompt.passages, probability, found.evidence)
+                writing = Writing(self._engine, prompt.messages, ask.options, "answer")
+                async with aclosing(writing.pieces()) as pieces:  # type: ignore[type-var]
+                    async for piece in pieces:
+                        yield Delta(piece)
+                with tracer.start_as_current_span("cite"):
+                    cited = await asyncio.to_thread(cite, writing.text, prompt.passages, standalone)
+                passages, usage, finish = prompt.passages, writing.usage, writing.finish_reason
+            else:
+                yield Found(found.passages, probability, found.evidence)
+                yield Delta(DONT_KNOW)
+                cited = CitedAnswer(DONT_KNOW, (), reason, 0, 0)
+                passages, usage, finish = found.passages, Usage(), FinishReason.REFUSED
+
+            answer = Answer(answer_id, cited.text, cited.citations, cited.refusal_reason)
+            _count(cited)
+            yield Cited(answer, cited.dropped_citation_count, cited.dropped_sentence_count)
+            adapter = self._engine.adapter
+            await self._keep(AnswerRecord(
+                answer, ask.question, standalone, tuple(each.name for each in passages), ask.corpus, adapter, current_trace_id()
+            ))  # fmt: skip
+            turn = Turn(ask.question, answer.text, standalone, datetime.now(UTC))
+            after = await self._remembering.add(ask.conversation_id, before, turn)
+            usage = replace(usage, recall_seconds=recall_seconds, retrieval_seconds=retrieval_seconds, total_seconds=clock() - began)
+            yield Completed(usage, finish, self._engine.display_name, adapter)
+            yield await self._remember(ask, after, changed)
+
+    def _reason_to_refuse(self, ask: Ask, found: SearchResult, probability: float) -> RefusalReason | None:
+        if not found.passages:
+            return RefusalReason.NO_PASSAGES
+        default = DEFAULT_THRESHOLD if self._settings.refusal_threshold is None else self._settings.refusal_threshold
+        threshold = default if ask.retrieval.refusal_threshold is None else ask.retrieval.refusal_threshold
+        return RefusalReason.WEAK_EVIDENCE if probability < threshold else None
+
+    def _compose(self, ask: Ask, standalone: str, passages: tuple[Passage, ...], before: Recollection) -> Prompt:
+        engine = self._engine
+        # The template's own tokens are few; 32 covers those of every model we know.
+        room = engine.context_tokens - ask.options.max_tokens - 32
+        prompt = compose(
+            standalone,
+            passages,
+            summary=before.summary.text,
+            style=ask.style,
+            deployment_instruction=self._settings.instruction,
+            budget_tokens=min(room, self._settings.max_prompt_tokens),
+            count_tokens=engine.count_tokens,
+            special_tokens=engine.special_tokens,
+        )
+        if not prompt.passages:
+            raise ContextTooLong(prompt.tokens, ask.options.max_tokens, min(engine.context_tokens, self._settings.max_prompt_tokens))
+        return prompt
+
+    async def _keep(self, record: AnswerRecord) -> None:
+        try:
+            await self._answers.put(record)
+        except MemoryUnavailable:
+            log.warning("answer_not_kept", answer=record.answer.id)
+
+    async def _remember(self, ask: Ask, after: Recollection, changed: bool) -> Remembered:
+        token = expires = None
+        if not ask.skip_memory:
+            after = await self._remembering.condense(ask.conversation_id, after)
+            token, expires = self._remembering.seal(after)
+        return Remembered(token, expires, after.state, changed, self._remembering.budget(after))
+
+
+def _count(cited: CitedAnswer) -> None:
+    if cited.refusal_reason is not None:
+        _refusals.add(1, {"reason": cited.refusal_reason.value})
+    _dropped.add(cited.dropped_citation_count)
+    _unsupported.add(cited.dropped_sentence_count)

@@ -1,0 +1,59 @@
+"""The way to Redis: one client, short waits, and no waiting at all for a while after a failure.
+
+An answer must not wait for a store that is down. The first call that fails closes the gate; until `retry_seconds` are over every other
+call fails at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from services.chassis.telemetry import get_logger, meter
+from services.generator.domain import MemoryUnavailable
+from services.generator.settings import MemorySettings
+
+log = get_logger(__name__)
+_failures = meter.create_counter("corella.generator.memory.failures", unit="{call}", description="Calls of the store that failed.")
+
+# One hash tag for all keys, so that scripts that touch several of them also run on a Redis Cluster.
+PREFIX = "{corella}:"
+
+
+class RedisGate:
+    """Runs commands. `client` must not be used past it."""
+
+    def __init__(self, url: str, settings: MemorySettings) -> None:
+        self.client: Redis = Redis.from_url(
+            url,
+            decode_responses=True,
+            socket_connect_timeout=settings.connect_timeout_seconds,
+            socket_timeout=settings.timeout_seconds,
+            max_connections=256,
+            # A connection that broke while idle is replaced once; more tries would only make a caller wait.
+            retry=Retry(NoBackoff(), 1),
+        )
+        self._retry_seconds = settings.retry_seconds
+        self._closed_until = 0.0
+
+    async def run(self, command: Callable[[Redis], Awaitable[Any]]) -> Any:
+        """The command's result. Raises `MemoryUnavailable`, at once while the gate is closed."""
+        if time.monotonic() < self._closed_until:
+            raise MemoryUnavailable("The conversation store cannot be reached.")
+        try:
+            return await command(self.client)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._closed_until = time.monotonic() + self._retry_seconds
+            _failures.add(1)
+            log.warning("memory_unavailable", error=type(error).__name__, detail=str(error), retry_seconds=self._retry_seconds)
+            raise MemoryUnavailable("The conversation store cannot be reached.", retry_after_seconds=self._retry_seconds) from error
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self.client.aclose()

@@ -1,0 +1,124 @@
+"""Memory of a conversation around one answer: recalled before it, extended after it.
+
+With a conversation it lives in the store, with a token at the client. A store that cannot be reached degrades the memory and never
+stops the answer.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import datetime
+
+from services.chassis.errors import CorellaError
+from services.chassis.telemetry import get_logger, meter, tracer
+from services.generator.domain import (
+    DONT_KNOW,
+    ConversationBudget,
+    FinishReason,
+    GenerationOptions,
+    MemoryState,
+    MemoryUnavailable,
+    Message,
+    Recollection,
+    Summary,
+    Turn,
+    Usage,
+)
+from services.generator.ports import ConversationStore, Engine, SummaryTokens
+from services.generator.settings import MemorySettings
+from services.generator.summarizing import summary_messages, tidy
+from services.generator.writing import Writing
+
+log = get_logger(__name__)
+_degraded = meter.create_counter("corella.generator.memory.degraded", unit="{answer}", description="Answers without their conversation.")
+_SUMMARY_PROMPT_TOKENS = 512
+
+
+class Remembering:
+    """What is known of earlier turns, and what will be known of this one."""
+
+    def __init__(self, engine: Engine, store: ConversationStore, tokens: SummaryTokens, settings: MemorySettings) -> None:
+        self._engine = engine
+        self._store = store
+        self._tokens = tokens
+        self._settings = settings
+        self._being_summarised: set[str] = set()
+
+    async def recall(self, conversation_id: str, token: bytes) -> Recollection:
+        """Earlier turns, from the token or the store; empty without either. Raises the token's own errors only."""
+        if token:
+            return self._tokens.open(token)
+        if not conversation_id:
+            return Recollection()
+        try:
+            return await self._store.recall(conversation_id)
+        except MemoryUnavailable:
+            _degraded.add(1)
+            return Recollection(state=MemoryState.DEGRADED)
+
+    async def add(self, conversation_id: str, before: Recollection, turn: Turn) -> Recollection:
+        """What is remembered with this turn in it. Turns that others added meanwhile are there too."""
+        after = replace(before, turns=(*before.turns, turn), turn_count=before.turn_count + 1)
+        if not conversation_id:
+            return after
+        try:
+            await self._store.append(conversation_id, turn)
+            return await self._store.recall(conversation_id)
+        except MemoryUnavailable:
+            return replace(after, state=MemoryState.DEGRADED)
+
+    async def condense(self, conversation_id: str, recollection: Recollection) -> Recollection:
+        """Brings the summary up to date with the model. Where that fails, the summary stays as it was: turns are kept anyway."""
+        if conversation_id in self._being_summarised:
+            # Hundreds of turns at once need not be summarised hundreds of times.
+            return recollection
+        if conversation_id:
+            self._being_summarised.add(conversation_id)
+        try:
+            with tracer.start_as_current_span("condense conversation"):
+                after = replace(recollection, summary=await self._summary(recollection))
+        except CorellaError as error:
+            log.warning("summary_failed", reason=error.reason)
+            return recollection
+        finally:
+            self._being_summarised.discard(conversation_id)
+        if not conversation_id or after.state is MemoryState.DEGRADED:
+            return after
+        try:
+            await self._store.put_summary(conversation_id, after.summary)
+        except MemoryUnavailable:
+            return replace(after, state=MemoryState.DEGRADED)
+        return after
+
+    def seal(self, recollection: Recollection) -> tuple[bytes, datetime]:
+        """The token for the client and when it expires."""
+        return self._tokens.seal(recollection)
+
+    def budget(self, recollection: Recollection) -> ConversationBudget:
+        """How full the conversation is."""
+        settings = self._settings
+        return ConversationBudget(recollection.turn_count, settings.max_turns, recollection.summary.tokens, settings.max_summary_tokens)
+
+    async def summarize(self, previous: str, turns: tuple[Turn, ...], max_tokens: int) -> tuple[str, Usage]:
+        """A summary of `turns` and the `previous` summary, and what it cost."""
+        prompt_tokens = min(_SUMMARY_PROMPT_TOKENS + max_tokens, self._engine.context_tokens - max_tokens - 64)
+        messages = summary_messages(previous, turns, prompt_tokens, self._engine.count_tokens)
+        if not messages:
+            return previous, Usage()
+        return await self._write(messages, max_tokens)
+
+    async def _summary(self, recollection: Recollection) -> Summary:
+        before, turns = recollection.summary, recollection.turns
+        new = turns[-min(len(turns), max(recollection.turn_count - before.turn_count, 1)) :]
+        if all(turn.answer == DONT_KNOW for turn in new):
+            return replace(before, turn_count=recollection.turn_count)
+        text, _ = await self.summarize(before.text, new, self._settings.max_summary_tokens)
+        return Summary(text, self._engine.count_tokens(text), recollection.turn_count)
+
+    async def _write(self, messages: tuple[Message, ...], max_tokens: int) -> tuple[str, Usage]:
+        writing = Writing(self._engine, messages, GenerationOptions(max_tokens=max_tokens), "summary")
+        async with aclosing(writing.pieces()) as pieces:  # type: ignore[type-var]
+            async for _ in pieces:
+                pass
+        return tidy(writing.text, ended=writing.finish_reason is FinishReason.STOP), writing.usage

@@ -1,0 +1,66 @@
+"""The contract's methods: messages in, messages out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any
+
+from corella.v1 import generator_pb2 as pb
+from corella.v1.generator_pb2_grpc import GeneratorServiceServicer
+from services.chassis import page_token
+from services.generator import requests, responses
+from services.generator.answering import Answering
+from services.generator.completing import Completing
+from services.generator.conversing import Conversing
+
+
+class GeneratorServicer(GeneratorServiceServicer):
+    """Speaks `corella.v1.GeneratorService`."""
+
+    def __init__(self, answering: Answering, completing: Completing, conversing: Conversing) -> None:
+        self._answering = answering
+        self._completing = completing
+        self._conversing = conversing
+
+    async def Ask(self, request: pb.AskRequest, context: Any) -> AsyncIterator[pb.AskResponse]:
+        async with aclosing(self._answering.ask(requests.ask(request))) as events:  # type: ignore[type-var]
+            async for event in events:
+                yield responses.ask(event)
+
+    async def Complete(self, request: pb.CompleteRequest, context: Any) -> AsyncIterator[pb.CompleteResponse]:
+        async with aclosing(self._completing.complete(*requests.complete(request))) as events:  # type: ignore[type-var]
+            async for event in events:
+                yield responses.complete(event)
+
+    async def Summarize(self, request: pb.SummarizeRequest, context: Any) -> pb.SummarizeResponse:
+        summary, usage = await self._completing.summarize(*requests.summarize(request))
+        return pb.SummarizeResponse(summary=summary, usage=responses.usage(usage))
+
+    async def GetConversation(self, request: pb.GetConversationRequest, context: Any) -> pb.GetConversationResponse:
+        found, budget = await self._conversing.get(requests.conversation_id(request.name))
+        return pb.GetConversationResponse(conversation=responses.conversation(found, budget))
+
+    async def ListConversations(self, request: pb.ListConversationsRequest, context: Any) -> pb.ListConversationsResponse:
+        size, after = page_token.page_size(request.page_size), requests.position(request.page_token, "conversations")
+        found, position = await self._conversing.page(size, after)
+        conversations = [responses.conversation(each, budget) for each, budget in found]
+        return pb.ListConversationsResponse(conversations=conversations, next_page_token=page_token.encode(position, "conversations"))
+
+    async def DeleteConversation(self, request: pb.DeleteConversationRequest, context: Any) -> pb.DeleteConversationResponse:
+        await self._conversing.delete(requests.conversation_id(request.name), request.allow_missing)
+        return pb.DeleteConversationResponse()
+
+    async def CreateFeedback(self, request: pb.CreateFeedbackRequest, context: Any) -> pb.CreateFeedbackResponse:
+        stored = await self._conversing.give_feedback(requests.feedback(request, datetime.now(UTC)))
+        return pb.CreateFeedbackResponse(feedback=responses.feedback(stored))
+
+    async def ListFeedback(self, request: pb.ListFeedbackRequest, context: Any) -> pb.ListFeedbackResponse:
+        size, after = page_token.page_size(request.page_size), requests.position(request.page_token, "feedback")
+        found, position = await self._conversing.list_feedback(size, after)
+        records = [responses.feedback_record(given, record) for given, record in found]
+        return pb.ListFeedbackResponse(records=records, next_page_token=page_token.encode(position, "feedback"))
+
+    async def GetGenerationModel(self, request: pb.GetGenerationModelRequest, context: Any) -> pb.GetGenerationModelResponse:
+        return pb.GetGenerationModelResponse(model=responses.model(self._completing.engine))
