@@ -81,7 +81,8 @@ def _walk(root: Path, findings: Findings) -> Iterator[Path]:
             file = Path(folder) / name
             if name.startswith("."):
                 continue
-            if file.is_symlink() and not file.resolve().is_relative_to(inside):
+            # Unlike Path.resolve, realpath does not raise for a link that leads to itself.
+            if file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(inside):
                 findings.skip(file, "is a symbolic link that leads out of the folder")
                 continue
             yield file

@@ -1,4 +1,4 @@
-"""Asks a process whether it can serve. A probe returns whether it can, and never raises."""
+"""Asks a process, given its pid, whether it can serve. A probe returns whether it can, and never raises."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 
 import grpc
 import grpc.aio
+import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-Probe = Callable[[], Awaitable[bool]]
+Probe = Callable[[int], Awaitable[bool]]
 
 TIMEOUT_SECONDS = 5.0
 """Long enough for a machine whose cores are all at work."""
@@ -18,7 +19,7 @@ TIMEOUT_SECONDS = 5.0
 def grpc_health(port: int, service: str = "") -> Probe:
     """The standard health check says SERVING."""
 
-    async def probe() -> bool:
+    async def probe(_pid: int) -> bool:
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
                 request = health_pb2.HealthCheckRequest(service=service)
@@ -33,7 +34,7 @@ def grpc_health(port: int, service: str = "") -> Probe:
 def redis_ping(port: int) -> Probe:
     """A Redis-protocol server answers PONG, which it does not while it still reads its files."""
 
-    async def probe() -> bool:
+    async def probe(_pid: int) -> bool:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -52,7 +53,7 @@ def redis_ping(port: int) -> Probe:
 def port_open(port: int) -> Probe:
     """Somebody accepts connections."""
 
-    async def probe() -> bool:
+    async def probe(_pid: int) -> bool:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -64,22 +65,17 @@ def port_open(port: int) -> Probe:
     return probe
 
 
-def celery_worker(broker_url: str) -> Probe:
-    """A Celery worker answers a ping over its queue."""
+def working_pool(queue_port: int) -> Probe:
+    """A worker without a port of its own: its pool of processes stands, and it holds a connection to its queue."""
 
-    async def probe() -> bool:
-        return await asyncio.to_thread(_ping_worker, broker_url)
+    async def probe(pid: int) -> bool:
+        try:
+            worker = psutil.Process(pid)
+            connected = any(
+                c.raddr and c.raddr.port == queue_port and c.status == psutil.CONN_ESTABLISHED for c in worker.net_connections()
+            )
+            return connected and bool(worker.children())
+        except psutil.Error:
+            return False
 
     return probe
-
-
-def _ping_worker(broker_url: str) -> bool:
-    # Imported here: only the supervisor of a worker needs it.
-    from celery import Celery
-    from kombu.exceptions import KombuError
-
-    try:
-        with Celery(broker=broker_url, set_as_current=False) as app:
-            return bool(app.control.ping(timeout=1.0, limit=1))
-    except (OSError, KombuError):
-        return False

@@ -98,7 +98,7 @@ class Keeper:
         process = await self._start()
         try:
             ended = asyncio.ensure_future(process.wait())
-            watch = asyncio.ensure_future(self._watch())
+            watch = asyncio.ensure_future(self._watch(process.pid))
             try:
                 await asyncio.wait({ended, watch}, return_when=asyncio.FIRST_COMPLETED)
                 if not ended.done():
@@ -129,13 +129,13 @@ class Keeper:
         self._say("starting")
         return process
 
-    async def _watch(self) -> str:
+    async def _watch(self, pid: int) -> str:
         """Follows the health of the running process. Returns when it must be ended, and why."""
         began = time.monotonic()
         failed, well_at = 0, None
         while True:
             now = time.monotonic()
-            if await self.spec.probe():
+            if await self.spec.probe(pid):
                 failed, well_at = 0, time.monotonic()
                 if self.record.healthy_after_seconds is None:
                     self.record.healthy_after_seconds = round(well_at - began, 2)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from corella.local.home import Home, Ports
 from corella.local.prepare_models import EMBEDDING_MODEL, GENERATION_MODEL
-from corella.local.probes import Probe, celery_worker, grpc_health, port_open, redis_ping
+from corella.local.probes import Probe, grpc_health, port_open, redis_ping, working_pool
 
 DRAIN_SECONDS = 5
 """How long running calls may go on when a service is told to stop: a person waits at the keyboard."""
@@ -83,7 +83,7 @@ def local_stack(home: Home, ports: Ports) -> list[ProcessSpec]:
         ProcessSpec(
             name="worker",
             command=_python("services.retriever.worker"),
-            probe=celery_worker(redis_url),
+            probe=working_pool(ports.valkey),
             environment={**retriever, **_threads(1)},
             after=("valkey", "milvus", "embedder"),
             stop_turn=1,
