@@ -47,8 +47,8 @@ bench-embed: setup ## Embedder beside sentence-transformers
 bench-ask: setup ## Generator beside bare vLLM
 	@$(BIN)/python -m bench.ask
 
-eval: setup ## Retrieval and answers on the sample questions, on a stack of its own
-	@scripts/eval.sh
+eval: setup ## Answers to the sample questions against gold; retrieval too on the sets in DATA="FOLDER…"
+	@DATA="$(DATA)" scripts/eval.sh
 
 clean: ## Remove everything made here: .venv, .corella (documents, models, logs), caches
 	@if [ -x $(BIN)/corella ]; then $(BIN)/corella down --quiet || true; fi

@@ -65,7 +65,6 @@ def local_stack(home: Home, ports: Ports) -> list[ProcessSpec]:
             environment={
                 **_server("EMBEDDER", ports.embedder),
                 "CORELLA_EMBEDDER_MODEL__FOLDER": _unless_set("CORELLA_EMBEDDER_MODEL__FOLDER", str(home.models / EMBEDDING_MODEL)),
-                **_threads(_cores()),
             },
             port=ports.embedder,
             stop_turn=2,
@@ -100,7 +99,6 @@ def local_stack(home: Home, ports: Ports) -> list[ProcessSpec]:
                 "CORELLA_GENERATOR_VLLM__MODEL_FOLDER": _unless_set(
                     "CORELLA_GENERATOR_VLLM__MODEL_FOLDER", str(home.models / GENERATION_MODEL)
                 ),
-                **_threads(_cores()),
             },
             port=ports.generator,
             # An engine that compiles on a busy machine needs minutes.
@@ -166,10 +164,6 @@ def _unless_set(variable: str, value: str) -> str:
     return os.environ.get(variable) or value
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _threads(count: int) -> dict[str, str]:
-    # Without a limit every process's libraries start a thread a core, and they stand in each other's way.
+    # For those whose libraries would start a thread a core to no use. Embedder and generator know best how many they need.
     return {"OMP_NUM_THREADS": _unless_set("OMP_NUM_THREADS", str(count))}

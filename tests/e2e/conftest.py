@@ -1,0 +1,121 @@
+"""The whole stack, once for all end-to-end tests: real processes on free ports, in a home of its own, driven by the `corella` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corella.client import Addresses, Corella
+from corella.local.home import Home, RunRecord
+from corella.local.processes import remains
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "samples"
+
+
+@dataclass
+class Stack:
+    """A running stack."""
+
+    home: Home
+
+    def corella(
+        self, *arguments: str, ok: int | None = 0, text: str | None = None, timeout: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs the command against this stack. `ok` is the exit status expected; None: any."""
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "corella"), "--home", str(self.home.path), *arguments],
+            input=text or "", capture_output=True, text=True, timeout=timeout, env=environment(), cwd=ROOT, check=False,
+        )  # fmt: skip
+        assert ok is None or done.returncode == ok, f"corella {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def json(self, *arguments: str, ok: int | None = 0, timeout: float = 120) -> list[Any]:
+        """The lines of JSON that a command writes."""
+        return [json.loads(line) for line in self.corella(*arguments, "--json", ok=ok, timeout=timeout).stdout.splitlines()]
+
+    def ask(self, question: str, *options: str) -> dict[str, Any]:
+        """The events of an answer, by kind; the deltas joined."""
+        events: dict[str, Any] = {"delta": ""}
+        for event in self.json("ask", question, *options):
+            kind, content = next(iter(event.items()))
+            if kind == "delta":
+                events["delta"] += content["text"]
+            else:
+                events[kind] = content
+        return events
+
+    def client(self) -> Corella:
+        """A Python client of this stack."""
+        return Corella(Addresses(**self.home.addresses()))
+
+    def record(self) -> RunRecord:
+        """What the supervisor says now."""
+        record = self.home.read()
+        assert record is not None
+        return record
+
+    def wait_until_healthy(self, name: str, *, other_than: int | None, seconds: float = 60) -> None:
+        """Waits until a process is healthy under another pid."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            process = self.record().process(name)
+            if process.state == "healthy" and process.pid not in (None, other_than):
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"{name} did not come back within {seconds} s: {self.record().process(name)}")
+
+
+def environment() -> dict[str, str]:
+    """The environment without settings of another stack."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("CORELLA_")} | {"COLUMNS": "200"}
+
+
+def free_port_base() -> int:
+    """A number after which the ports of a stack are free."""
+    for base in range(20_000, 32_000, 50):
+        try:
+            for offset in (1, 2, 3, 4, 10, 11):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", base + offset))
+        except OSError:
+            continue
+        return base
+    raise AssertionError("no free ports")
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Everything, healthy. At the end everything is stopped, and nothing may be left."""
+    home = Home(tmp_path_factory.mktemp("e2e") / "home")
+    home.path.mkdir()
+    # Prepared once by `make setup`.
+    home.models.symlink_to(ROOT / ".corella/models")
+    made = Stack(home)
+    try:
+        made.corella("up", "--detach", "--port-base", str(free_port_base()), timeout=400)
+        run_id = made.record().run_id
+        yield made
+        made.corella("down", timeout=120)
+        assert remains(run_id) == [], "processes are left after `corella down`"
+    finally:
+        made.corella("down", ok=None, timeout=200)
+        for log in home.logs.glob("*.log"):
+            print(f"--- the end of {log.name}\n{log.read_text(errors='replace')[-1500:]}")
+
+
+@pytest.fixture(scope="session")
+def samples(stack: Stack) -> dict[str, Any]:
+    """The sample pages and tickets in the corpus `default`. What `corella ingest --json` said."""
+    [told] = stack.json("ingest", str(SAMPLES / "pages"), str(SAMPLES / "tickets"))
+    return told
