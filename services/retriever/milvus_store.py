@@ -64,11 +64,12 @@ class MilvusStore:
             client.create_collection(
                 corpus.collection,
                 schema=layout.schema(corpus.dimensions),
-                index_params=layout.indexes(corpus.metric),
                 properties={layout.SETTINGS_PROPERTY: layout.settings_text(corpus)},
                 consistency_level=self._consistency_level,
                 timeout=timeout,
             )
+            # Not waited for: an empty index is there at once, and the client would sleep half a second for each.
+            client.create_index(corpus.collection, layout.indexes(corpus.metric), timeout=timeout, sync=False)
             client.load_collection(corpus.collection, timeout=timeout)
             client.create_alias(corpus.collection, alias, timeout=timeout)
 

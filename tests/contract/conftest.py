@@ -18,4 +18,14 @@ from retriever_stack import (
     valkey_url,
 )
 
-__all__ = ["embedder_address", "generator", "generator_stub", "milvus_uri", "retriever_address", "retriever_stack", "toy_embedder", "toy_stack", "valkey_url"]
+__all__ = [
+    "embedder_address",
+    "generator",
+    "generator_stub",
+    "milvus_uri",
+    "retriever_address",
+    "retriever_stack",
+    "toy_embedder",
+    "toy_stack",
+    "valkey_url",
+]
