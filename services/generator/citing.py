@@ -25,7 +25,8 @@ _LATE = re.compile(rf"([.!?…]+[\"”’)]*)((?:[ \t]*{_NUMBERS})+)", re.IGNORE
 _END = re.compile(r"[.!?…:]+[\"'”’)]*$")
 _DECLINED = re.compile(
     r"\bI (?:do not|don['’]t) know\b|\bI(?: am|['’]m) (?:not sure|sorry)\b|\bI (?:cannot|can['’]t|could not|am unable to) (?:find|answer)\b"
-    r"|\b(?:passages?|documents?|context|text) (?:do|does|did)(?: not|n['’]t) (?:\w+ )?(?:hold|contain|mention|provide|state|specify|say|give)",
+    r"|\b(?:passages?|documents?|context|text) (?:do|does|did)(?: not|n['’]t)"
+    r" (?:\w+ )?(?:hold|contain|mention|provide|state|specify|say|give)",
     re.IGNORECASE,
 )
 

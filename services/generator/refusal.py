@@ -1,74 +1,115 @@
-"""Judges, before the model is called, whether the passages found hold the answer to a question at all."""
+"""Judges, before the model is called, whether the passages found hold the answer to a question at all.
+
+A logistic regression over what is known by then: the nearest vector, how much of the question stands in the best passage and in its
+best sentence, which of its numbers and names stand nowhere, and whether what is asked for (a number, a name) is there. It reads; it
+does not understand: a question that differs from the documents in one ordinary word passes, and the answer's own check
+(`citing.py`) is the second net. Fitted and measured by `bench/refusal.py`; see docs/decisions/0007-refusal.md.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from services.generator.domain import Evidence, Passage
-from services.generator.sentences import split
-from services.generator.terms import coverage, inverse_frequencies, terms
+from services.generator.reading import read, term_weights
+from services.generator.terms import Terms, terms
 
-DEFAULT_THRESHOLD = 0.2
+DEFAULT_THRESHOLD = 0.35
 """Below this the answer is "I do not know."."""
+
+_OWN_SHARE = 0.3  # how much the sentence itself counts beside its headings when the best one is chosen
+_ASKS_NUMBER = re.compile(
+    r"\bhow (?:many|much|long|far|often|old|deep|high|big|large|quickly|fast|wide|tall)\b|\bwhen\b|\b(?:what|which) (?:year|date|century|"
+    r"decade|price|number|percent\w*|proportion|age|temperature|limit|rate|cost|size|speed)\b",
+    re.IGNORECASE,
+)
+_ASKS_NAME = re.compile(r"\b(?:who|whose|whom|where)\b|\bwhich (?:person|king|author|company|city|country|team)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Features:
-    """What the judgement rests on."""
+    """What the judgement rests on; each about 0…1. Shares are of the question's terms by inverse document frequency."""
 
-    top_vector_score: float
-    passage_coverage: float
-    sentence_coverage: float
-    exact_missing: float
-    name_missing: float
-    overlap: float
-    answer_type: float
+    top_vector_score: float  # nearness of the nearest vector; the fitted mean where vectors were not used
+    passage_coverage: float  # share that stands in the best passage
+    sentence_coverage: float  # share that stands in the best sentence or in its headings
+    sentence_own_coverage: float  # share that stands in the best sentence itself
+    missing_terms: float  # terms that the best passage lacks, 5 or more being 1
+    exact_missing: float  # 1: a number or code of the question is not in the best sentence's passage
+    name_missing: float  # 1: a name of the question is not there
+    type_missing: float  # 1: a number or a name is asked for, and the best sentence brings none that is new
+    question_negates: float  # 1: the question negates
+    negation_differs: float  # 1: of question and best sentence, one negates
+    question_length: float  # content terms, 12 or more being 1
+
+
+# Fitted by bench/refusal.py. Log-odds are `INTERCEPT + weights · features`.
+INTERCEPT = -2.69
+WEIGHTS = Features(
+    top_vector_score=2.41,
+    passage_coverage=0.12,
+    sentence_coverage=0.72,
+    sentence_own_coverage=0.96,
+    missing_terms=0.0,
+    exact_missing=-0.61,
+    name_missing=-0.22,
+    type_missing=-0.86,
+    question_negates=-0.67,
+    negation_differs=-0.47,
+    question_length=1.32,
+)
+MEAN_VECTOR_SCORE = 0.6
+"""Stands in where no vectors were used."""
 
 
 def answerability(question: str, passages: Sequence[Passage], evidence: Evidence) -> float:
     """Estimate the probability, 0…1, that `passages` hold the answer to `question`; 0 when there are none."""
     if not passages:
         return 0.0
-    found = features(question, passages, evidence)
-    z = -3.5 + 4.0 * found.top_vector_score + 3.0 * found.sentence_coverage - 1.5 * found.exact_missing - found.name_missing
-    return 1 / (1 + math.exp(-z))
-
-
-_TYPES = (
-    (
-        re.compile(
-            r"\b(?:how (?:many|much|long|far|often|old|deep|high|big|large)|when|what (?:year|date|price|number|percentage))\b", re.I
-        ),
-        r"\d",
-    ),
-    (re.compile(r"\b(?:who|whose|whom)\b", re.I), r"\b[A-Z]\w+"),
-)
+    values = astuple(features(question, passages, evidence))
+    log_odds = INTERCEPT + sum(weight * value for weight, value in zip(astuple(WEIGHTS), values, strict=True))
+    return 1 / (1 + math.exp(-max(-50.0, min(50.0, log_odds))))
 
 
 def features(question: str, passages: Sequence[Passage], evidence: Evidence) -> Features:
-    """Return what is known of `question` and the `passages` found for it."""
-    texts = [" ".join((passage.title, *passage.heading_path, passage.text)) for passage in passages]
-    units = [(index, sentence.text) for index, passage in enumerate(passages) for sentence in split(passage.text)]
-    weights = inverse_frequencies([*texts, *(unit for _, unit in units)])
+    """Return what is known of `question` and of the `passages` found for it (at least one)."""
     asked = terms(question)
-    held = [terms(text).words for text in texts]
-    best, best_unit = 0.0, ""
-    for index, unit in units:
-        heading = terms(" ".join((passages[index].title, *passages[index].heading_path))).words
-        share = coverage(asked.words, terms(unit).words | heading, weights)
-        if share > best:
-            best, best_unit = share, unit
-    everything = frozenset().union(*held)
-    wanted = next((pattern for asks, pattern in _TYPES if asks.search(question)), None)
-    return Features(
-        top_vector_score=evidence.top_vector_score if evidence.top_vector_score is not None else 0.5,
-        passage_coverage=max(coverage(asked.words, words, weights) for words in held),
-        sentence_coverage=best,
-        exact_missing=float(bool(asked.exact - everything)),
-        name_missing=float(bool(asked.names - everything)),
-        overlap=min(evidence.overlap_count, 10) / 10,
-        answer_type=0.5 if wanted is None else float(bool(re.search(wanted, best_unit))),
+    readings = [read(passage) for passage in passages]
+    weights = term_weights(asked.words, readings)
+    total = sum(weights.values()) or 1.0
+
+    def share(words: frozenset[str]) -> float:
+        return sum(weight for term, weight in weights.items() if term in words) / total
+
+    candidates = [
+        (share(unit.said.words | unit.header.words | reading.context.words), share(unit.said.words | unit.header.words), unit.said, reading)
+        for reading in readings
+        for unit in reading.units
+    ]
+    within, own, said, reading = max(
+        candidates or [(0.0, 0.0, terms(""), readings[0])], key=lambda candidate: candidate[0] + _OWN_SHARE * candidate[1]
     )
+    best_passage = max((reading.words for reading in readings), key=share)
+    return Features(
+        top_vector_score=MEAN_VECTOR_SCORE if evidence.top_vector_score is None else evidence.top_vector_score,
+        passage_coverage=share(best_passage),
+        sentence_coverage=within,
+        sentence_own_coverage=own,
+        missing_terms=min(len(asked.words - best_passage), 5) / 5,
+        exact_missing=float(bool(asked.exact - reading.exact)),
+        name_missing=float(bool(asked.names - reading.words)),
+        type_missing=float(_type_missing(question, asked, said)),
+        question_negates=float(asked.negations > 0),
+        negation_differs=float((asked.negations > 0) != (said.negations > 0)),
+        question_length=min(len(asked.words), 12) / 12,
+    )
+
+
+def _type_missing(question: str, asked: Terms, said: Terms) -> bool:
+    """Tell whether a number or a name is asked for and `said` brings none that the question does not hold itself."""
+    if _ASKS_NUMBER.search(question):
+        return not said.exact - asked.exact
+    return bool(_ASKS_NAME.search(question)) and not said.names - asked.words

@@ -1,4 +1,8 @@
-"""Makes a follow-up stand alone, so that it retrieves what it means, and tells when it opens a new topic."""
+"""Makes a follow-up stand alone, so that it retrieves what it means, and tells when it opens a new topic.
+
+Deterministic: the words of the last turns' questions that the follow-up leaves out are added to it. A small model asked to rewrite a
+question changes it as often as it completes it; see docs/decisions/0010-follow-ups.md for what was measured.
+"""
 
 from __future__ import annotations
 
@@ -8,38 +12,73 @@ from collections.abc import Sequence
 from services.generator.domain import Turn
 from services.generator.terms import terms
 
+REMEMBERED_TURNS = 2
+MAX_ADDED_WORDS = 12
+
 _DEPENDENT = re.compile(
     r"\b(?:it|its|they|them|their|theirs|this|that|these|those|he|him|his|she|her|one|ones|there|former|latter|same|such)\b"
     r"|^\W*(?:and|or|but|so|then|also|what about|how about|why|ok|okay|yes|no)\b",
     re.IGNORECASE,
 )
-MAX_ADDED_TERMS = 12
+_REPLACES = re.compile(r"^\W*(?:and|or|what about|how about)\b", re.IGNORECASE)
+_WORD = re.compile(r"\w[\w.\-/+#'’]*")
 
 
 def standalone_question(question: str, summary: str, turns: Sequence[Turn]) -> str:
-    """Return `question` in a form that can be searched for without its conversation; unchanged when it needs nothing."""
-    if not (summary or turns) or not depends(question):
+    """Return `question` so that it can be understood without its conversation; unchanged when it needs nothing.
+
+    `turns` are the latest ones, oldest first. `summary` serves where there are none. What is added stands in brackets behind it.
+    """
+    if not (depends(question) or _related(question, summary, turns)):
         return question
-    earlier = turns[-1].standalone_question or turns[-1].question if turns else summary
-    known = terms(question).words
+    known = set(terms(question).words)
+    if _REPLACES.search(question) and (terms(question).names or terms(question).exact):
+        # "And of the Ondel L5?" puts another name in the place of the earlier one.
+        for text in _earlier(summary, turns):
+            known |= terms(text).names | terms(text).exact
     added: list[str] = []
-    for word in re.findall(r"[\w.\-/+#]+", earlier):
-        if terms(word).words - known and len(added) < MAX_ADDED_TERMS:
-            added.append(word)
-    return f"{question} ({' '.join(added)})" if added else question
+    for text in _earlier(summary, turns):
+        for word in _WORD.findall(text):
+            stems = terms(word).words
+            if stems - known:
+                known |= stems
+                added.append(word.rstrip(".'’-"))
+    return f"{question} ({' '.join(added[:MAX_ADDED_WORDS])})" if added else question
+
+
+def search_query(question: str, standalone: str) -> str:
+    """Return what to search for: a question that was added to counts twice against what was added."""
+    return question if standalone == question else f"{question} {standalone}"
 
 
 def depends(question: str) -> bool:
-    """Tell whether `question` leans on what was said before."""
+    """Tell whether `question` leans on what was said before: a pronoun, a beginning such as "and", or hardly any content."""
     return bool(_DEPENDENT.search(question)) or len(terms(question).content) < 3
 
 
 def topic_changed(question: str, turns: Sequence[Turn], summary: str, similarity: float | None = None) -> bool:
-    """Tell whether `question` has little to do with the earlier turns, so that a new conversation would serve better."""
+    """Tell whether `question` has little to do with the earlier turns, so that a new conversation would serve better.
+
+    `similarity` is the cosine between the question and the last one, where somebody has computed it.
+    """
     if not (turns or summary) or depends(question):
         return False
-    asked = terms(question).words
-    known = terms(" ".join([summary, *(f"{turn.question} {turn.answer}" for turn in turns[-3:])])).words
-    if similarity is not None and similarity >= 0.35:
+    if similarity is not None and similarity >= 0.4:
         return False
-    return bool(asked) and not asked & known
+    return not _related(question, summary, turns)
+
+
+def _related(question: str, summary: str, turns: Sequence[Turn]) -> bool:
+    """Tell whether `question` shares a content word with the last turns or the summary."""
+    known = terms(" \n".join([summary, *(f"{turn.question}\n{turn.answer}" for turn in turns[-REMEMBERED_TURNS:])])).words
+    return bool(terms(question).words & known)
+
+
+def _earlier(summary: str, turns: Sequence[Turn]) -> list[str]:
+    """Return the texts to take words from, the most telling first: the last questions, in full where they leaned on others."""
+    if not turns:
+        return [summary]
+    return [
+        turn.standalone_question or turn.question if depends(turn.question) else turn.question
+        for turn in turns[: -REMEMBERED_TURNS - 1 : -1]
+    ]

@@ -11,18 +11,16 @@ document frequency among the passages at hand, and nothing at all where one of t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from services.generator.domain import Passage
-from services.generator.sentences import split
-from services.generator.terms import Terms, coverage, inverse_frequencies, terms
+from services.generator.reading import Reading, read
+from services.generator.terms import coverage, inverse_frequencies, terms
 
 RELEVANCE_SHARE = 0.3
 """How much nearness to the question counts beside support when passages compete for a sentence."""
-_ROW = re.compile(r"^\s*\|")
-_RULE = re.compile(r"^[\s|:\-]+$")
 
 
 @dataclass(frozen=True)
@@ -41,83 +39,65 @@ class Support:
 
 
 @dataclass(frozen=True)
-class _Unit:
-    """A sentence, or two neighbours."""
+class _Window:
+    """A sentence, or two neighbours: the words that support a claim."""
 
     quote: str
     words: frozenset[str]
     exact: frozenset[str]
     negates: bool
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A passage taken apart."""
-
-    units: tuple[_Unit, ...]
-    context: Terms
-    words: frozenset[str]
-    exact: frozenset[str]
+    is_row: bool
 
 
 class Reader:
     """The passages of one answer, read once."""
 
     def __init__(self, passages: Sequence[Passage], question: str = "") -> None:
-        self._passages = [_read(passage) for passage in passages]
+        self._readings = [read(passage) for passage in passages]
+        self._windows = [_windows(reading) for reading in self._readings]
         self._question = terms(question)
-        units = [unit.quote for passage in self._passages for unit in passage.units]
-        self._weights = inverse_frequencies([*units, *(" ".join(sorted(passage.words)) for passage in self._passages)])
+        self._weights = inverse_frequencies(unit.text for reading in self._readings for unit in reading.units)
+        held = frozenset().union(*(reading.words for reading in self._readings))
+        # What the question names and somebody speaks of: a passage must speak of that, not of its neighbour.
+        self._named = (self._question.exact | self._question.names) & held
 
     def supports(self, claim: str) -> list[Support]:
         """Return what every passage says for `claim`, the best first."""
-        found = [self.support(claim, number) for number in range(1, len(self._passages) + 1)]
+        found = [self.support(claim, number) for number in range(1, len(self._readings) + 1)]
         return sorted(found, key=lambda support: support.rank, reverse=True)
 
     def support(self, claim: str, number: int) -> Support:
         """Return what passage `number` says for `claim`; a score of 0 where there is no such passage."""
         nothing = Support(number, 0.0, "", 0.0)
-        if not 1 <= number <= len(self._passages):
+        if not 1 <= number <= len(self._readings):
             return nothing
-        passage, said = self._passages[number - 1], terms(claim)
-        if not said.words or said.names - passage.words:
+        reading, said = self._readings[number - 1], terms(claim)
+        if not said.words or (said.names | self._named) - reading.words:
             return nothing
-        # A claim may leave out what the question named ("36 months."): the passage must be about that, not about its neighbour.
-        elsewhere = frozenset().union(*(other.words for other in self._passages))
-        named = (self._question.exact | self._question.names) & elsewhere
-        if named - passage.words:
-            return nothing
+        prose = frozenset().union(reading.context.words, *(unit.said.words for unit in reading.units if not unit.is_row))
         best = nothing
-        for unit in passage.units:
-            held = unit.words | passage.context.words
-            if said.exact - unit.exact - passage.context.exact or not said.words & unit.words:
+        for window in self._windows[number - 1]:
+            held = window.words | reading.context.words
+            if said.exact - window.exact - reading.context.exact or not said.words & window.words:
                 continue
-            if bool(said.negations) != unit.negates:
+            if bool(said.negations) != window.negates:
                 continue
-            score = coverage(said.words, held, self._weights)
-            relevance = coverage(self._question.words, held, self._weights)
-            candidate = Support(number, score, unit.quote, relevance)
-            if (candidate.rank, -len(unit.quote)) > (best.rank, -len(best.quote)):
-                best = candidate
+            if window.is_row and self._named - held - prose:
+                continue  # the row of another product
+            found = Support(
+                number, coverage(said.words, held, self._weights), window.quote, coverage(self._question.words, held, self._weights)
+            )
+            if (found.rank, -len(found.quote)) > (best.rank, -len(best.quote)):
+                best = found
         return best
 
 
-def _read(passage: Passage) -> _Read:
-    context = terms("; ".join((passage.title, *passage.heading_path)))
-    sentences = [sentence.text for sentence in split(passage.text) if not _RULE.match(sentence.text)]
-    units: list[_Unit] = []
-    header: Terms | None = None
-    for index, sentence in enumerate(sentences):
-        said = terms(sentence)
-        if _ROW.match(sentence):
-            header = header or said  # the first row names the columns: what the cells mean
-            units.append(_Unit(sentence, said.words | header.words, said.exact | header.exact, said.negations > 0))
-            continue
-        header = None
-        units.append(_Unit(sentence, said.words, said.exact, said.negations > 0))
-        if index + 1 < len(sentences) and not _ROW.match(sentences[index + 1]):
-            after = terms(sentences[index + 1])
-            both = f"{sentence} {sentences[index + 1]}"
-            units.append(_Unit(both, said.words | after.words, said.exact | after.exact, said.negations + after.negations > 0))
-    everything = terms(passage.text)
-    return _Read(tuple(units), context, everything.words | context.words, everything.exact | context.exact)
+def _windows(reading: Reading) -> list[_Window]:
+    windows: list[_Window] = []
+    for unit, after in zip_longest(reading.units, reading.units[1:]):
+        said, header = unit.said, unit.header
+        windows.append(_Window(unit.text, said.words | header.words, said.exact | header.exact, said.negations > 0, unit.is_row))
+        if after and not unit.is_row and not after.is_row:
+            words, exact = said.words | after.said.words, said.exact | after.said.exact
+            windows.append(_Window(f"{unit.text} {after.text}", words, exact, said.negations + after.said.negations > 0, False))
+    return windows
