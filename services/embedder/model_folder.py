@@ -16,7 +16,8 @@ from services.embedder.domain import InputType, ModelRefused
 
 Pooling = Literal["mean", "cls", "lasttoken"]
 
-# What sentence-transformers takes for each task, in its order of preference (SentenceTransformer.encode_query, encode_document).
+# The names sentence-transformers documents for each task, in its order (SentenceTransformer.encode_query, encode_document). Its version 6.2
+# never gets to `passage`, because it adds an empty `document` to every folder; models saved with `passage` mean it, so it is taken here.
 _PROMPT_NAMES = {InputType.QUERY: ("query",), InputType.DOCUMENT: ("document", "passage", "corpus")}
 _LEGACY_POOLING = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "lasttoken"}
 _FINGERPRINTED = {".safetensors", ".json", ".txt", ".model"}
