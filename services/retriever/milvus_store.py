@@ -1,22 +1,19 @@
 """Chunks and vectors in Milvus.
 
 The synchronous client runs in threads: pymilvus's asynchronous one asks Milvus for timestamps in a way that Milvus Lite does not
-know. One client for the life of the process; its first connection is made when the port answers, because a client constructed
-while the server is down poisons later ones for half a minute.
+know. One client for the life of the process, made when it is first needed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import grpc
 from opentelemetry.trace import SpanKind
@@ -30,6 +27,14 @@ from services.retriever.domain import Chunk, Corpus, CorpusExists, CorpusNotFoun
 
 log = get_logger(__name__)
 
+# Channels to one address share their back-off within a process, up to two minutes: without these, a client that once met a closed port
+# would not see that it opened.
+_GRPC_OPTIONS = {
+    "grpc.use_local_subchannel_pool": 1,
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.min_reconnect_backoff_ms": 100,
+    "grpc.max_reconnect_backoff_ms": 1_000,
+}
 _NOT_LOADED = 101
 _UPSERT_ROWS = 1_000
 _QUERY_ROWS = 16_384
@@ -280,10 +285,7 @@ class MilvusStore:
     def _connected(self, timeout: float) -> MilvusClient:
         with self._connecting:
             if self._client is None:
-                parts = urlsplit(self._uri)
-                with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 19530), timeout=min(2.0, timeout)):
-                    pass
-                self._client = MilvusClient(uri=self._uri, token=self._token, timeout=timeout)
+                self._client = MilvusClient(uri=self._uri, token=self._token, timeout=timeout, grpc_options=_GRPC_OPTIONS)
             return self._client
 
 

@@ -64,6 +64,7 @@ class ToyEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
     def __init__(self) -> None:
         self.seconds_per_text = 0.0
         self.fingerprint = "70f1e5a1b2c3d4e5"
+        self.calls_begun = 0
         self.embedded_texts: list[str] = []
         self.port = free_port()
         self._server: grpc.Server | None = None
@@ -90,6 +91,7 @@ class ToyEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
 
     def Embed(self, request: embedder_pb2.EmbedRequest, context: Any) -> embedder_pb2.EmbedResponse:
         if request.input_type != embedder_pb2.INPUT_TYPE_QUERY:
+            self.calls_begun += 1
             time.sleep(self.seconds_per_text * len(request.texts))
             self.embedded_texts += request.texts
         embeddings = [embedder_pb2.Embedding(values=self._vector(text)) for text in request.texts]
