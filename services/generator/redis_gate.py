@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -30,15 +30,19 @@ class RedisGate:
     """Runs commands. `client` must not be used past it."""
 
     def __init__(self, url: str, settings: MemorySettings) -> None:
-        self.client: Redis = Redis.from_url(
+        pool = BlockingConnectionPool.from_url(
             url,
             decode_responses=True,
             socket_connect_timeout=settings.connect_timeout_seconds,
             socket_timeout=settings.timeout_seconds,
-            max_connections=256,
-            # A connection that broke while idle is replaced once; more tries would only make a caller wait.
-            retry=Retry(NoBackoff(), 1),
+            # Hundreds of calls at once share these; they wait for one another instead of failing.
+            max_connections=64,
+            timeout=settings.timeout_seconds,
+            health_check_interval=5,
+            # A command that was repeated because its reply was lost could add a turn twice.
+            retry=Retry(NoBackoff(), 0),
         )
+        self.client: Redis = Redis.from_pool(pool)
         self._retry_seconds = settings.retry_seconds
         self._closed_until = 0.0
 

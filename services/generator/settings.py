@@ -73,8 +73,8 @@ class MemorySettings(Group):
     max_turns: int = Field(20, gt=0, description="After so many turns a new conversation is advised.")
     kept_turns: int = Field(1000, gt=0, description="Turns kept word for word; older ones survive in the summary only.")
     max_summary_tokens: int = Field(96, ge=16, le=512, description="Longest summary.")
-    connect_timeout_seconds: float = Field(0.3, gt=0, description="Longest wait for a connection to the store.")
-    timeout_seconds: float = Field(0.5, gt=0, description="Longest wait for an answer of the store.")
+    connect_timeout_seconds: float = Field(0.5, gt=0, description="Longest wait for a connection to the store.")
+    timeout_seconds: float = Field(1.0, gt=0, description="Longest wait for an answer of the store.")
     retry_seconds: float = Field(2.0, gt=0, description="After a failure the store is left alone for so long.")
 
 

@@ -23,7 +23,8 @@ from services.generator.settings import VllmSettings
 
 log = get_logger(__name__)
 _WATCH_SECONDS = 1.0
-_SHUTDOWN_SECONDS = 5.0
+# By now every call has ended or was cut off; nothing is left to be saved.
+_SHUTDOWN_SECONDS = 2.0
 
 
 class VllmEngine:

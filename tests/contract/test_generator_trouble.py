@@ -1,0 +1,161 @@
+"""What the generator does when something is too much, gone or dead; on real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+from generator_process import RunningGenerator, running_generator, wait_until_serving
+
+from corella.errors import RpcFailure
+from corella.v1 import generator_pb2 as pb
+from corella.v1.generator_pb2_grpc import GeneratorServiceStub
+
+QUESTION = "How long is the warranty period of the Falcon X200?"
+STORY = pb.CompleteRequest(
+    messages=[pb.ChatMessage(role=pb.CHAT_ROLE_USER, text="Write a very long story about a ship.")],
+    generation=pb.GenerationOptions(max_tokens=1024, temperature=1, seed=1),
+)
+
+
+def until(holds: Callable[[], bool], seconds: float) -> bool:
+    """Whether it comes true in time."""
+    ends = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > ends:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_clients_that_leave_stop_the_model_and_too_many_are_told_to_come_back(generator_stub: GeneratorServiceStub) -> None:
+    """The engine writes four texts at once. Eight long ones would keep it busy for minutes if leaving did not end them."""
+    calls = [generator_stub.Complete(STORY, timeout=100) for _ in range(8)]
+    for call in calls[:2]:
+        next(iter(call))
+    assert until(lambda: _is_full(generator_stub), 10)
+    for call in calls:
+        call.cancel()
+    left = time.monotonic()
+    short = pb.CompleteRequest(messages=STORY.messages, generation=pb.GenerationOptions(max_tokens=1))
+    assert until(lambda: not _is_full(generator_stub), 1)
+    list(generator_stub.Complete(short, timeout=30))
+    assert time.monotonic() - left < 3
+
+
+def _is_full(stub: GeneratorServiceStub) -> bool:
+    try:
+        list(stub.Complete(pb.CompleteRequest(messages=STORY.messages, generation=pb.GenerationOptions(max_tokens=1)), timeout=0.3))
+    except grpc.RpcError as error:
+        said = RpcFailure.from_rpc_error(error)
+        if said.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return False
+        assert (said.code, said.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
+        assert said.retry_after_seconds is not None
+        return True
+    return False
+
+
+def test_an_answer_whose_client_leaves_is_not_written_to_its_end(generator_stub: GeneratorServiceStub) -> None:
+    request = pb.AskRequest(
+        question=QUESTION,
+        corpus="corpora/manuals",
+        style=pb.AnswerStyle(instructions="Write at least ten long paragraphs."),
+        generation=pb.GenerationOptions(max_tokens=1024, temperature=1.5, seed=3),
+        conversation=f"conversations/{uuid.uuid4().hex}",
+    )
+    call = generator_stub.Ask(request, timeout=60)
+    assert any(response.WhichOneof("event") == "delta" for response in call)
+    call.cancel()
+    time.sleep(1)
+    # A turn that was broken off is not remembered, so nothing went on behind the client's back.
+    with pytest.raises(grpc.RpcError) as caught:
+        generator_stub.GetConversation(pb.GetConversationRequest(name=request.conversation), timeout=10)
+    assert RpcFailure.from_rpc_error(caught.value).reason == "CONVERSATION_NOT_FOUND"
+
+
+def test_many_turns_at_once_in_one_conversation_lose_nothing(generator_stub: GeneratorServiceStub) -> None:
+    name = f"conversations/{uuid.uuid4().hex}"
+
+    def ask(number: int) -> None:
+        request = pb.AskRequest(question=f"Question {number}?", corpus="corpora/empty", conversation=name)
+        assert list(generator_stub.Ask(request, timeout=60))[-1].memory.state == pb.MEMORY_STATE_RECALLED
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(ask, range(300)))
+    kept = generator_stub.GetConversation(pb.GetConversationRequest(name=name), timeout=10).conversation
+    assert sorted(turn.question for turn in kept.turns) == sorted(f"Question {number}?" for number in range(300))
+    assert kept.budget.turn_count == 300
+    assert kept.budget.exhausted
+
+
+def test_a_store_that_hangs_degrades_the_memory_and_not_the_answer(
+    generator: RunningGenerator, generator_stub: GeneratorServiceStub
+) -> None:
+    request = pb.AskRequest(question=QUESTION, corpus="corpora/manuals", conversation=f"conversations/{uuid.uuid4().hex}")
+    list(generator_stub.Ask(request, timeout=60))
+    store = generator.valkey.client().info("server")["process_id"]
+    os.kill(store, signal.SIGSTOP)
+    try:
+        asked = time.monotonic()
+        events = {response.WhichOneof("event"): response for response in generator_stub.Ask(request, timeout=60)}
+        assert events["started"].started.memory_state == pb.MEMORY_STATE_DEGRADED
+        assert "36 months" in events["citations"].citations.answer.text
+        assert events["memory"].memory.state == pb.MEMORY_STATE_DEGRADED
+        assert events["memory"].memory.summary_token
+        assert time.monotonic() - asked < 15
+        with pytest.raises(grpc.RpcError) as caught:
+            generator_stub.GetConversation(pb.GetConversationRequest(name=request.conversation), timeout=10)
+        said = RpcFailure.from_rpc_error(caught.value)
+        assert (said.code, said.reason) == (grpc.StatusCode.UNAVAILABLE, "MEMORY_UNAVAILABLE")
+    finally:
+        os.kill(store, signal.SIGCONT)
+
+    def recalled() -> bool:
+        return next(iter(generator_stub.Ask(request, timeout=60))).started.memory_state == pb.MEMORY_STATE_RECALLED
+
+    assert until(recalled, 10)
+
+
+@pytest.mark.slow
+def test_killed_while_it_starts_it_leaves_no_process_behind(tmp_path: Path) -> None:
+    """Slow: the engine's processes must be there before it is killed."""
+    with running_generator(tmp_path) as running:
+        parent = psutil.Process(running.process.pid)
+        assert until(lambda: any(child.name() == "VLLM::EngineCor" for child in parent.children(recursive=True)), 100)
+        children = parent.children(recursive=True)
+        running.process.kill()
+        assert until(lambda: not any(_lives(child) for child in children), 5)
+
+
+@pytest.mark.slow
+def test_it_ends_with_a_failure_when_its_engine_dies(tmp_path: Path) -> None:
+    """Slow: a generator of its own has to load the engine first."""
+    with running_generator(tmp_path) as running, grpc.insecure_channel(running.address) as channel:
+        wait_until_serving(running.process, channel, running.log)
+        call = GeneratorServiceStub(channel).Complete(STORY, timeout=60)
+        next(iter(call))
+        engine = next(
+            child for child in psutil.Process(running.process.pid).children(recursive=True) if child.name() == "VLLM::EngineCor"
+        )
+        os.kill(engine.pid, signal.SIGKILL)
+        with pytest.raises(grpc.RpcError) as caught:
+            list(call)
+        said = RpcFailure.from_rpc_error(caught.value)
+        assert (said.code, said.reason) == (grpc.StatusCode.UNAVAILABLE, "ENGINE_UNAVAILABLE")
+        assert running.process.wait(20) == 1
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
