@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from services.chassis.errors import InvalidArgument
 
 MAX_HEADING_CHARS = 200
-MAX_SECTIONS = 50_000
 MAX_LIST_DEPTH = 12
 """Items of deeper lists are indented as if they were this deep."""
 
@@ -154,7 +153,7 @@ class Outline:
             self._lines = []
 
     def finish(self) -> tuple[Section, ...]:
-        """The sections. Raises DocumentUnreadable when there is no text, DocumentTooLarge when there are too many sections."""
+        """The sections. Raises DocumentUnreadable when there is no text."""
         while self._list_depth:
             self.close_list()
         self._flush_marker()
@@ -179,8 +178,6 @@ class Outline:
     def _close(self) -> None:
         if self._open or self._blocks:
             self._sections.append(Section(tuple(text for _, text in self._open), self._anchor, tuple(self._blocks)))
-        if len(self._sections) > MAX_SECTIONS:
-            raise DocumentTooLarge(f"The document has more than {MAX_SECTIONS:,} headings.")
         self._blocks = []
 
 

@@ -45,6 +45,14 @@ def test_too_many_bytes_are_refused_with_the_limit(monkeypatch: pytest.MonkeyPat
         read_document(b"x" * (2 << 20), TEXT, "a.txt")
 
 
+def test_too_many_lines_or_sections_are_refused_whatever_the_type() -> None:
+    with pytest.raises(DocumentTooLarge, match="lines and paragraphs"):
+        read_document(b"<p>a" * 200_001, HTML, "a.html")
+    comments = ",".join(f'{{"id":"{n}","body":"x"}}' for n in range(50_000))
+    with pytest.raises(DocumentTooLarge, match="50,001 sections"):
+        read_document(f'{{"key":"A","summary":"b","description":"c","comments":[{comments}]}}'.encode(), TICKET, "a.json")
+
+
 @pytest.mark.parametrize(
     ("content", "mime_type", "uri", "given", "title"),
     [
