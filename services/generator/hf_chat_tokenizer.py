@@ -10,8 +10,6 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformers import AutoTokenizer
-
 from services.generator.domain import Message
 
 
@@ -19,6 +17,9 @@ class HfChatTokenizer:
     """Counts and renders. Cheap enough for the event loop at the lengths a context has: about 1 ms for 1,000 tokens."""
 
     def __init__(self, folder: Path) -> None:
+        # Imported here: it takes seconds, which a generator in front of an OpenAI-compatible server need not spend.
+        from transformers import AutoTokenizer
+
         self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         if not self._tokenizer.chat_template:
             raise ValueError(f"{folder} has no chat template: it is not an instruct model")
