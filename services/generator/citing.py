@@ -8,20 +8,25 @@ left, it is "I do not know.". What counts as support is in `support.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from services.generator.domain import DONT_KNOW, Citation, Passage, RefusalReason, Span
 from services.generator.sentences import split
 from services.generator.support import Reader, Support
+from services.generator.terms import asks_number, terms
 
-MIN_SUPPORT = 0.6
-"""A sentence is supported from here on; calibrated in docs/decisions/0009-citations.md."""
+MIN_SUPPORT = 0.7
+"""A sentence is supported from here on. This and the next are calibrated in docs/decisions/0009-citations.md."""
+MIN_RELEVANCE = 0.3
+"""An answer whose every sentence is written somewhere, but nowhere near the question, is none: the share of the question's content that
+at least one of the supporting places must hold."""
 
 _NUMBERS = r"[\[【]\s*(?:(?:passages?|sources?)\s*)?(\d{1,3}(?:\s*(?:[,;&]|and)\s*\d{1,3})*)\s*[\]】]"
 _MARKER = re.compile(rf"\s*{_NUMBERS}", re.IGNORECASE)
 # "36 months. [1]" is "36 months [1].": the marker belongs to the sentence it follows.
 _LATE = re.compile(rf"([.!?…]+[\"”’)]*)((?:[ \t]*{_NUMBERS})+)", re.IGNORECASE)
+_HEADING = " > "
 _END = re.compile(r"[.!?…:]+[\"'”’)]*$")
 _DECLINED = re.compile(
     r"\bI (?:do not|don['’]t) know\b|\bI(?: am|['’]m) (?:not sure|sorry)\b|\bI (?:cannot|can['’]t|could not|am unable to) (?:find|answer)\b"
@@ -57,6 +62,7 @@ class _Cited:
 
     best: Support
     weakest: float
+    relevance: float
     from_model: bool
     spans: list[Span]
 
@@ -76,6 +82,9 @@ def cite(text: str, passages: Sequence[Passage], question: str = "") -> CitedAns
         if _DECLINED.search(claim.text):
             declined += 1
             continue
+        if _HEADING in claim.text:  # a small model repeats the heading of a passage: that says nothing
+            dropped_sentences += 1
+            continue
         marked = [support for number in claim.numbers if (support := reader.support(claim.text, number)).score >= MIN_SUPPORT]
         dropped_citations += len(claim.numbers) - len(marked)
         chosen = marked or [support for support in reader.supports(claim.text) if support.score >= MIN_SUPPORT][:1]
@@ -87,16 +96,29 @@ def cite(text: str, passages: Sequence[Passage], question: str = "") -> CitedAns
         start = len(f"{written}{gap}".encode())
         written += gap + _with_markers(claim.text, [support.number for support in chosen])
         for support in chosen:
-            entry = cited.setdefault(support.number, _Cited(support, support.score, bool(marked), []))
+            entry = cited.setdefault(support.number, _Cited(support, support.score, support.relevance, bool(marked), []))
             entry.best = max(entry.best, support, key=lambda each: each.score)
             entry.weakest = min(entry.weakest, support.score)
+            entry.relevance = max(entry.relevance, support.relevance)
             entry.from_model = entry.from_model and bool(marked)
             entry.spans.append(Span(start, len(written.encode())))
+    if written and not _answers(question, written, cited.values()):
+        dropped_sentences += len({span for entry in cited.values() for span in entry.spans})
+        written = ""
     if not written:
         reason = RefusalReason.MODEL_DECLINED if declined else RefusalReason.UNSUPPORTED
         return CitedAnswer(DONT_KNOW, (), reason, dropped_citations, dropped_sentences)
     citations = tuple(_citation(passages[number - 1], entry) for number, entry in cited.items())
     return CitedAnswer(written, citations, None, dropped_citations, dropped_sentences)
+
+
+def _answers(question: str, written: str, cited: Iterable[_Cited]) -> bool:
+    """Tell whether what is written is near the question, and brings a number where one is asked for."""
+    if not terms(question).words:
+        return True
+    if asks_number(question) and not terms(_MARKER.sub("", written)).exact - terms(question).exact:
+        return False
+    return max(entry.relevance for entry in cited) >= MIN_RELEVANCE
 
 
 def _claims(text: str) -> list[_Claim]:

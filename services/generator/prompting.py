@@ -1,8 +1,12 @@
 """Composes the prompt: what the model is told, in an order that lets an engine reuse what it has computed.
 
-    system     the task, the deployment's instruction, the add-ons of style        the same for every question of a deployment
-    user       the passages, numbered from 1                                        the same for a question asked again
-               the summary of earlier turns, then the question                      last, because it is new each time
+    system            the task, the deployment's instruction, the add-ons of style    the same for every question of a deployment
+    user, assistant   an example, from which a small model learns the form            always the same
+    user              the passages, numbered from 1                                    the same for a question asked again
+                      the key sentences, the summary of earlier turns, the question    last, because they are new each time
+
+The key sentences are those of the passages that come nearest to the question. They tell a large model nothing new; a small one finds
+the fact with them that it overlooks without: see docs/decisions/0009-citations.md.
 
 What people and documents wrote is data: it can neither become a control token of a chat template nor look like a passage's number.
 """
@@ -15,14 +19,26 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from services.generator.domain import DONT_KNOW, Message, Passage, Style
+from services.generator.reading import key_sentences
 from services.generator.sentences import split
 
 DEFAULT_PASSAGES = 4
 MAX_PASSAGES = 5
 
 TASK = (
-    f'Answer the question with the facts in the passages, in one short sentence. If the passages do not hold the answer, say "{DONT_KNOW}"'
+    "Answer with the key sentence that answers the question, in its own words, and the number of its passage in brackets. "
+    f'If the passages do not hold the answer, say "{DONT_KNOW}"'
 )
+EXAMPLE = (
+    Message(
+        "user",
+        "[1] Lamp K3 > Battery\nIt charges in 3 hours. The battery lasts 14 hours.\n\n"
+        "Key sentence:\n[1] Lamp K3 > Battery: The battery lasts 14 hours.\n\nQuestion: How long does the battery of the Lamp K3 last?",
+    ),
+    Message("assistant", "The battery of the Lamp K3 lasts 14 hours [1]."),
+)
+KEY_SENTENCES = 1
+_MIN_NEARNESS = 0.2
 
 # Tokens of the chat templates in use, whatever the model: <|im_start|>, <s>, </s>, [INST], <<SYS>>, <start_of_turn>, <bos>, <think>.
 _CONTROL = re.compile(
@@ -30,11 +46,13 @@ _CONTROL = re.compile(
     r"|</?(?:system|user|assistant)>|<</?SYS>>|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]",
     re.IGNORECASE,
 )
+_SEPARATOR_TOKENS = 2
 _HALF = re.compile(r"<(?=[|｜])|(?<=[|｜])>")
 # What looks like a citation marker, "[1]" or "[2, 3]", and lines that look like a part of this prompt.
 _MARKER = re.compile(r"[\[【](\s*(?:passage\s*)?\d+(?:\s*[,;]\s*\d+)*\s*)[\]】]", re.IGNORECASE)
 _FRAME = re.compile(
-    r"^[ \t]*(?=(?:passages?|question|answer|summary|earlier|system|user|assistant)\b[^\n:]{0,20}:)", re.IGNORECASE | re.MULTILINE
+    r"^[ \t]*(?=(?:passages?|key sentences?|question|answer|summary|earlier|system|user|assistant)\b[^\n:]{0,20}:)",
+    re.IGNORECASE | re.MULTILINE,
 )
 
 
@@ -68,24 +86,25 @@ def compose(
     def clean(text: str) -> str:
         return neutralise(text, special_tokens)
 
-    system = "\n".join([TASK, *_instructions(style, deployment_instruction, clean)])
-    ending = _ending(clean(question), clean(summary))
-    left = budget_tokens - count_tokens(system) - count_tokens(ending)
+    system = Message("system", "\n".join([TASK, *_instructions(style, deployment_instruction, clean)]))
+    fixed = (system, *EXAMPLE)
+    spent = sum(count_tokens(message.text) for message in fixed)
+    left = budget_tokens - spent - count_tokens(_ending(question, passages[:1], summary, clean))
     blocks: list[str] = []
     used: list[Passage] = []
     for passage in passages[:MAX_PASSAGES]:
         block = _block(len(used) + 1, passage, clean)
-        cost = count_tokens(block) + 2
+        cost = count_tokens(block) + _SEPARATOR_TOKENS
         if cost > left and not used:
-            block = _cut(block, left - 2, count_tokens)
-            cost = count_tokens(block) + 2
+            block = _cut(block, left - _SEPARATOR_TOKENS, count_tokens)
+            cost = count_tokens(block) + _SEPARATOR_TOKENS
         if cost > left or not block:
             break
         left -= cost
         blocks.append(block)
         used.append(passage)
-    user = "\n\n".join([*blocks, ending])
-    return Prompt((Message("system", system), Message("user", user)), tuple(used), count_tokens(system) + count_tokens(user))
+    user = Message("user", "\n\n".join([*blocks, _ending(question, used, summary, clean)]))
+    return Prompt((*fixed, user), tuple(used), spent + count_tokens(user.text))
 
 
 def neutralise(text: str, special_tokens: Iterable[str] = ()) -> str:
@@ -114,22 +133,30 @@ def _instructions(style: Style, deployment_instruction: str, clean: Callable[[st
         ("You speak as", style.persona),
     )
     lines = [clean(deployment_instruction)] if deployment_instruction.strip() else []
-    lines += [f"{name}: {_one_line(clean(value))}." for name, value in wishes if value.strip()]
+    lines += [f"{name}: {_one_line(clean(value)).rstrip('.')}." for name, value in wishes if value.strip()]
     if style.instructions.strip():
         lines.append(_one_line(clean(style.instructions)))
     return lines
 
 
+def _place(passage: Passage, clean: Callable[[str], str]) -> str:
+    """Return where a passage stands: its title and headings."""
+    place = [passage.title, *(heading for heading in passage.heading_path if heading != passage.title)]
+    return " > ".join(_one_line(clean(part)) for part in place if part.strip())
+
+
 def _block(number: int, passage: Passage, clean: Callable[[str], str]) -> str:
     """Return a passage as the model sees it: its number, where it stands, its text."""
-    place = [passage.title, *(heading for heading in passage.heading_path if heading != passage.title)]
-    heading = " > ".join(_one_line(clean(part)) for part in place if part.strip())
-    return f"[{number}] {heading}\n{clean(passage.text)}"
+    return f"[{number}] {_place(passage, clean)}\n{clean(passage.text)}"
 
 
-def _ending(question: str, summary: str) -> str:
-    earlier = f"Earlier in this conversation: {_one_line(summary)}\n\n" if summary else ""
-    return f"{earlier}Question: {_one_line(question)}"
+def _ending(question: str, passages: Sequence[Passage], summary: str, clean: Callable[[str], str]) -> str:
+    """Return what follows the passages."""
+    keys = [key for key in key_sentences(question, passages, KEY_SENTENCES) if key.score >= _MIN_NEARNESS]
+    lines = [f"[{key.number}] {_place(passages[key.number - 1], clean)}: {_one_line(clean(key.unit.readable))}" for key in keys]
+    parts = ["\n".join(["Key sentence:", *lines])] if lines else []
+    parts += [f"Earlier in this conversation: {_one_line(clean(summary))}"] if summary.strip() else []
+    return "\n\n".join([*parts, f"Question: {_one_line(clean(question))}"])
 
 
 def _cut(block: str, limit: int, count_tokens: Callable[[str], int]) -> str:
@@ -145,4 +172,4 @@ def _cut(block: str, limit: int, count_tokens: Callable[[str], int]) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split()).rstrip(". ") if text.endswith(".") else " ".join(text.split())
+    return " ".join(text.split())

@@ -16,6 +16,7 @@ from services.generator.sentences import split
 from services.generator.terms import Terms, stem, terms
 
 _ROW = re.compile(r"^\s*\|")
+_ITEM = re.compile(r"^\s*(?:\||[-*+•]\s|\d{1,3}[.)]\s)")
 _RULE = re.compile(r"^[\s|:\-]+$")
 _NOTHING = terms("")
 
@@ -44,6 +45,11 @@ class Unit:
     def is_row(self) -> bool:
         """Whether it is a row of a table."""
         return bool(_ROW.match(self.text))
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether its neighbours say nothing about it: a row or a list item."""
+        return bool(_ITEM.match(self.text))
 
     @property
     def readable(self) -> str:

@@ -9,24 +9,17 @@ does not understand: a question that differs from the documents in one ordinary 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 from services.generator.domain import Evidence, Passage
 from services.generator.reading import read, term_weights
-from services.generator.terms import Terms, terms
+from services.generator.terms import Terms, asks_name, asks_number, terms
 
 DEFAULT_THRESHOLD = 0.35
 """Below this the answer is "I do not know."."""
 
 _OWN_SHARE = 0.3  # how much the sentence itself counts beside its headings when the best one is chosen
-_ASKS_NUMBER = re.compile(
-    r"\bhow (?:many|much|long|far|often|old|deep|high|big|large|quickly|fast|wide|tall)\b|\bwhen\b|\b(?:what|which) (?:year|date|century|"
-    r"decade|price|number|percent\w*|proportion|age|temperature|limit|rate|cost|size|speed)\b",
-    re.IGNORECASE,
-)
-_ASKS_NAME = re.compile(r"\b(?:who|whose|whom|where)\b|\bwhich (?:person|king|author|company|city|country|team)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -110,6 +103,6 @@ def features(question: str, passages: Sequence[Passage], evidence: Evidence) -> 
 
 def _type_missing(question: str, asked: Terms, said: Terms) -> bool:
     """Tell whether a number or a name is asked for and `said` brings none that the question does not hold itself."""
-    if _ASKS_NUMBER.search(question):
+    if asks_number(question):
         return not said.exact - asked.exact
-    return bool(_ASKS_NAME.search(question)) and not said.names - asked.words
+    return asks_name(question) and not said.names - asked.words

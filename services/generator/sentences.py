@@ -18,6 +18,9 @@ _UNFINISHED = re.compile(
     r"(?:^|\s)(?:\d{1,3}[.)]|[-*+•]|(?:approx|ca|max|min|incl|excl|resp|no|nos|fig|figs|vol|pp?|sec|dept)\.)\s*$", re.IGNORECASE
 )
 
+# A full stop after a unit does end one: "18 m/s. The contact", "24 V. It".
+_AFTER_UNIT = re.compile(r"(?<=\d)\s?(?:[°µ]?[A-Za-z]{1,2}|[A-Za-z]{1,3}/[A-Za-z]{1,3})\.\s+(?=[A-Z])")
+
 
 @dataclass(frozen=True)
 class Sentence:
@@ -35,7 +38,8 @@ def split(text: str, language: str = "en") -> list[Sentence]:
     """
     sentences: list[Sentence] = []
     begin = 0
-    for stop in [*(match.end() for match in _BREAK.finditer(text)), len(text)]:
+    stops = [match.end() for pattern in (_BREAK, _AFTER_UNIT) for match in pattern.finditer(text)]
+    for stop in [*sorted(stops), len(text)]:
         sentences += _prose(text[begin:stop], begin, language)
         begin = stop
     return sentences

@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from services.generator.domain import Passage
-from services.generator.reading import Reading, read
+from services.generator.reading import Reading, read, term_weights
 from services.generator.terms import coverage, inverse_frequencies, terms
 
 RELEVANCE_SHARE = 0.3
 """How much nearness to the question counts beside support when passages compete for a sentence."""
+OTHER_SUBJECT_SHARE = 0.8
+"""What support is worth from a passage that lacks a number or name of the question that another passage has."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class _Window:
     quote: str
     words: frozenset[str]
     exact: frozenset[str]
-    negates: bool
+    negations: int
     is_row: bool
 
 
@@ -56,6 +58,7 @@ class Reader:
         self._readings = [read(passage) for passage in passages]
         self._windows = [_windows(reading) for reading in self._readings]
         self._question = terms(question)
+        self._question_weights = term_weights(self._question.words, self._readings)
         self._weights = inverse_frequencies(unit.text for reading in self._readings for unit in reading.units)
         held = frozenset().union(*(reading.words for reading in self._readings))
         # What the question names and somebody speaks of: a passage must speak of that, not of its neighbour.
@@ -72,20 +75,24 @@ class Reader:
         if not 1 <= number <= len(self._readings):
             return nothing
         reading, said = self._readings[number - 1], terms(claim)
-        if not said.words or (said.names | self._named) - reading.words:
+        if not said.words or said.names - reading.words:
             return nothing
+        share = 1.0 if self._named <= reading.words else OTHER_SUBJECT_SHARE
         prose = frozenset().union(reading.context.words, *(unit.said.words for unit in reading.units if not unit.is_row))
         best = nothing
         for window in self._windows[number - 1]:
             held = window.words | reading.context.words
             if said.exact - window.exact - reading.context.exact or not said.words & window.words:
                 continue
-            if bool(said.negations) != window.negates:
+            if said.negations > window.negations or bool(said.negations) != bool(window.negations):
                 continue
             if window.is_row and self._named - held - prose:
                 continue  # the row of another product
             found = Support(
-                number, coverage(said.words, held, self._weights), window.quote, coverage(self._question.words, held, self._weights)
+                number,
+                share * coverage(said.words, held, self._weights),
+                window.quote,
+                coverage(self._question.words, held, self._question_weights),
             )
             if (found.rank, -len(found.quote)) > (best.rank, -len(best.quote)):
                 best = found
@@ -96,8 +103,8 @@ def _windows(reading: Reading) -> list[_Window]:
     windows: list[_Window] = []
     for unit, after in zip_longest(reading.units, reading.units[1:]):
         said, header = unit.said, unit.header
-        windows.append(_Window(unit.text, said.words | header.words, said.exact | header.exact, said.negations > 0, unit.is_row))
-        if after and not unit.is_row and not after.is_row:
+        windows.append(_Window(unit.text, said.words | header.words, said.exact | header.exact, said.negations, unit.is_row))
+        if after and not (unit.stands_alone or after.stands_alone) and said.negations == after.said.negations:
             words, exact = said.words | after.said.words, said.exact | after.said.exact
-            windows.append(_Window(f"{unit.text} {after.text}", words, exact, said.negations + after.said.negations > 0, False))
+            windows.append(_Window(f"{unit.text} {after.text}", words, exact, said.negations, False))
     return windows

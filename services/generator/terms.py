@@ -35,6 +35,12 @@ _NEGATION = re.compile(
     r"\b(?:not|no|never|none|neither|nor|cannot|without|nobody|nothing|unable|unless|except)\b|n['’]t\b",
     re.IGNORECASE,
 )
+_ASKS_NUMBER = re.compile(
+    r"\bhow (?:many|much|long|far|often|old|deep|high|big|large|quickly|fast|wide|tall)\b|^\W*(?:since |until |from |by )?when\b"
+    r"|\b(?:what|which) (?:year|date|century|decade|price|number|percent\w*|proportion|age|temperature|limit|rate|cost|size|speed)\b",
+    re.IGNORECASE,
+)
+_ASKS_NAME = re.compile(r"\b(?:who|whose|whom|where)\b|\bwhich (?:person|king|author|company|city|country|team)\b", re.IGNORECASE)
 
 # A code (letters, then digits: IP66, W3), a number (120,000; 4.0.5; 5:30), a word. Digits before letters are a number and its unit: 45p.
 _TOKEN = re.compile(r"[^\W\d_]+\d+[^\W_]*|\d+(?:[.,:]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)?")
@@ -88,6 +94,16 @@ def terms(text: str) -> Terms:
         if token[0].isupper() and not _begins_sentence(text, match.start()):
             names.add(stemmed)
     return Terms(tuple(content), frozenset(exact), frozenset(names), len(_NEGATION.findall(text)))
+
+
+def asks_number(question: str) -> bool:
+    """Tell whether `question` asks for a number or a date."""
+    return bool(_ASKS_NUMBER.search(question))
+
+
+def asks_name(question: str) -> bool:
+    """Tell whether `question` asks for a person or a place."""
+    return bool(_ASKS_NAME.search(question))
 
 
 def stem(word: str) -> str:
