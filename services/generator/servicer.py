@@ -23,6 +23,7 @@ class GeneratorServicer(GeneratorServiceServicer):
         self._answering = answering
         self._completing = completing
         self._conversing = conversing
+        self.engine = completing.engine
 
     async def Ask(self, request: pb.AskRequest, context: Any) -> AsyncIterator[pb.AskResponse]:
         async with aclosing(self._answering.ask(requests.ask(request))) as events:  # type: ignore[type-var]
@@ -63,4 +64,4 @@ class GeneratorServicer(GeneratorServiceServicer):
         return pb.ListFeedbackResponse(records=records, next_page_token=page_token.encode(position, "feedback"))
 
     async def GetGenerationModel(self, request: pb.GetGenerationModelRequest, context: Any) -> pb.GetGenerationModelResponse:
-        return pb.GetGenerationModelResponse(model=responses.model(self._completing.engine))
+        return pb.GetGenerationModelResponse(model=responses.model(self.engine))

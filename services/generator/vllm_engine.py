@@ -28,14 +28,14 @@ _SHUTDOWN_SECONDS = 2.0
 
 
 class VllmEngine:
-    """The engine. `start` makes one; `close` ends it and its processes."""
+    """The engine. `start` makes one; `close` ends it and its processes. `llm` and `tokenizer` are open to those who measure."""
 
     kind = "vllm"
     adapter = ""
 
     def __init__(self, llm: Any, tokenizer: HfChatTokenizer, settings: VllmSettings, on_death: Callable[[str], None]) -> None:
-        self._llm = llm
-        self._tokenizer = tokenizer
+        self.llm = llm
+        self.tokenizer = tokenizer
         self.display_name = settings.model_folder.name
         self.context_tokens = settings.context_tokens
         self.special_tokens = tokenizer.special_tokens
@@ -63,15 +63,10 @@ class VllmEngine:
         return cls(llm, HfChatTokenizer(settings.model_folder), settings, on_death)
 
     def count_tokens(self, text: str) -> int:
-        return len(self._tokenizer.encode(text))
+        return len(self.tokenizer.encode(text))
 
     def count_prompt_tokens(self, messages: Sequence[Message]) -> int:
-        return len(self._tokenizer.render(messages))
-
-    @property
-    def unfinished_count(self) -> int:
-        """Texts being written or waiting inside of the engine."""
-        return self._llm.get_num_unfinished_requests()
+        return len(self.tokenizer.render(messages))
 
     async def generate(self, messages: Sequence[Message], options: GenerationOptions) -> AsyncIterator[TextChunk]:
         from vllm import SamplingParams
@@ -80,7 +75,7 @@ class VllmEngine:
         from vllm.sampling_params import RequestOutputKind
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-        ids = self._tokenizer.render(messages)
+        ids = self.tokenizer.render(messages)
         if len(ids) + options.max_tokens > self.context_tokens:
             raise ContextTooLong(len(ids), options.max_tokens, self.context_tokens)
         params = SamplingParams(
@@ -92,7 +87,7 @@ class VllmEngine:
         )
         completion_tokens = 0
         try:
-            async with aclosing(self._llm.generate(tokens_input(ids), params, request_id=uuid.uuid4().hex)) as outputs:
+            async with aclosing(self.llm.generate(tokens_input(ids), params, request_id=uuid.uuid4().hex)) as outputs:
                 async for output in outputs:
                     piece = output.outputs[0]
                     completion_tokens += len(piece.token_ids)
@@ -106,11 +101,11 @@ class VllmEngine:
     async def close(self) -> None:
         """Ends the engine's processes."""
         self._watch.cancel()
-        await asyncio.to_thread(self._llm.shutdown, _SHUTDOWN_SECONDS)
+        await asyncio.to_thread(self.llm.shutdown, _SHUTDOWN_SECONDS)
 
     async def _watch_over(self) -> None:
         # vLLM tells nobody when it dies; it only sets a flag.
-        while not self._llm.errored:  # noqa: ASYNC110
+        while not self.llm.errored:  # noqa: ASYNC110
             await asyncio.sleep(_WATCH_SECONDS)
         self._on_death("the engine's process ended")
 
