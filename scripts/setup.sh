@@ -26,7 +26,8 @@ if [ "$(cat "$STAMP" 2>/dev/null || true)" != "$want $PWD" ]; then
 
   say "Setting up: about 1.5 GB of Python packages to fetch (the two models among them), 4.5 GB on disk in $VENV, two to four minutes."
   [ -x "$VENV/bin/python" ] && "$VENV/bin/python" -c '' 2>/dev/null || "$python" -m venv --clear "$VENV"
-  pip() { "$VENV/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
+  # Not compiled here: most of what is installed is never imported, and the rest is compiled, once, when it is.
+  pip() { "$VENV/bin/python" -m pip --disable-pip-version-check -qq "$1" --no-compile "${@:2}"; }
   # torch's CPU build is not on the package index everywhere. Its own index is asked only where that is so: an index that cannot be
   # reached would slow down every later look-up.
   if ! "$VENV/bin/python" -c "import importlib.metadata as m, sys; sys.exit(m.version('torch') != '${TORCH#torch==}')" 2>/dev/null; then

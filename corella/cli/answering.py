@@ -123,11 +123,9 @@ class AnswerView:
         parts = []
         if self._first_text_after is not None:
             parts.append(f"first words after {duration(self._first_text_after)}")
-        usage = completion.usage
-        total = usage.total_duration.ToMilliseconds() / 1000 or time.monotonic() - self._began
-        parts.append(f"{duration(total)} in all")
-        if usage.completion_tokens:
-            parts.append(f"{usage.completion_tokens} tokens")
+        parts.append(f"{duration(time.monotonic() - self._began)} in all")
+        if completion.usage.completion_tokens:
+            parts.append(f"{completion.usage.completion_tokens} tokens")
         if completion.finish_reason == generator_pb2.FINISH_REASON_LENGTH:
             parts.append("cut off at the longest length allowed")
         if self._dropped_sentences:

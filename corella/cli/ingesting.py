@@ -205,6 +205,10 @@ def _follow(stub: retriever_pb2_grpc.RetrieverServiceStub, operation: operation_
             if bars:
                 bars.update(bar, description="retriever away")
             _wait_or_raise(error, until)
+        except KeyboardInterrupt:
+            name = operation.name.removeprefix("operations/")
+            console(error=True).print(f"The work goes on: `corella operations get {name}` shows it, `cancel` stops it.", soft_wrap=True)
+            raise
 
 
 def _wait_or_raise(error: Any, until: float) -> None:

@@ -53,6 +53,8 @@ def _copy_embedding_model(target: Path) -> None:
 
 
 def _convert_generation_model(target: Path) -> None:
+    # Progress bars of libraries would fill a log with hundreds of lines.
+    os.environ.setdefault("TQDM_DISABLE", "1")
     # Imported here: they cost seconds, which a run that finds the models in place need not pay.
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig

@@ -16,7 +16,12 @@ from bs4 import BeautifulSoup
 
 pytestmark = pytest.mark.e2e
 
-QUESTION = "How long is the warranty of the Tolva 20?"
+QUESTIONS = (
+    ("Where are the data of Hollin Desk stored?", "Ireland", "hollin-desk.md#where-are-the-data-stored"),
+    ("What is the mileage rate for a private car?", "45p", "travel.md#private-car"),
+    ("What is the highest hotel rate per night in London?", "£185", "travel.md#hotels"),
+)
+QUESTION = QUESTIONS[0][0]
 
 
 def anchors(page: Path) -> set[str]:
@@ -63,17 +68,18 @@ def test_every_sample_becomes_active_and_a_second_run_touches_nothing(stack: Any
     assert {document["name"]: document["update_time"] for document in stack.json("documents", "list", "--limit", "0")} == before
 
 
-def test_an_answer_cites_the_page_and_the_place(stack: Any, samples: dict[str, Any]) -> None:
-    events = stack.ask(QUESTION)
-    answer = events["citations"]["answer"]
-    assert not answer["refused"]
-    assert re.search(r"36 months|three years", answer["text"], re.IGNORECASE)
-    assert answer["citations"]
-    for citation in answer["citations"]:
-        assert f"[{citation['number']}]" in answer["text"]
-        assert_opens(citation["uri"])
-    assert any("tolva-20.md#warranty" in c["uri"] or "warranty.md" in c["uri"] for c in answer["citations"])
-    assert list(events)[-1] == "memory"
+def test_answers_cite_the_page_and_the_place(stack: Any, samples: dict[str, Any]) -> None:
+    right = 0
+    for question, gold, source in QUESTIONS:
+        events = stack.ask(question)
+        answer = events["citations"]["answer"]
+        for citation in answer["citations"]:
+            assert f"[{citation['number']}]" in answer["text"]
+            assert_opens(citation["uri"])
+        assert answer["refused"] or answer["citations"], "what is said is cited"
+        assert list(events)[-1] == "memory"
+        right += gold in answer["text"] and any(source in citation["uri"] for citation in answer["citations"])
+    assert right >= 2, "a small model may fail on one of these three, not on more"
 
 
 def test_people_see_the_answer_and_its_url(stack: Any, samples: dict[str, Any]) -> None:
