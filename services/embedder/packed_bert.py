@@ -18,15 +18,43 @@ from torch import Tensor
 from torch.nn import functional
 
 
+class _Linear:
+    """A linear map whose weights lie in oneDNN's own order, brought there once instead of at every call.
+
+    These are the operations that `torch.compile` freezes a CPU model to (torch/_inductor/fx_passes/mkldnn_fusion.py), without its compiler.
+    Where torch was built without oneDNN, or the processor cannot multiply bfloat16, it is torch's ordinary linear map.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self._reordered = weight.dtype is torch.bfloat16 and torch.backends.mkldnn.is_available() and _onednn_multiplies_bfloat16()
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight) if self._reordered else weight
+        self._bias = bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self._reordered:
+            return torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")  # type: ignore[no-any-return]
+        return functional.linear(x, self._weight, self._bias)
+
+    def then_gelu(self, x: Tensor) -> Tensor:
+        """The map followed by GELU (the exact one, by the error function), in one pass over the memory."""
+        if self._reordered:
+            return torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "gelu", [], "none")  # type: ignore[no-any-return]
+        return functional.gelu(self(x))
+
+
+def _onednn_multiplies_bfloat16() -> bool:
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 @dataclass(frozen=True)
 class _Layer:
     """One layer's weights; query, key and value are one matrix, so that they are one multiplication."""
 
-    qkv: tuple[Tensor, Tensor]
-    attended: tuple[Tensor, Tensor]
+    qkv: _Linear
+    attended: _Linear
     attention_norm: tuple[Tensor, Tensor]
-    up: tuple[Tensor, Tensor]
-    down: tuple[Tensor, Tensor]
+    up: _Linear
+    down: _Linear
     output_norm: tuple[Tensor, Tensor]
 
 
@@ -45,11 +73,11 @@ class PackedBert:
             prefix = f"encoder.layer.{number}"
             three = [pair(f"{prefix}.attention.self.{part}") for part in ("query", "key", "value")]
             return _Layer(
-                qkv=(torch.cat([weight for weight, _ in three]), torch.cat([bias for _, bias in three])),
-                attended=pair(f"{prefix}.attention.output.dense"),
+                qkv=_Linear(torch.cat([weight for weight, _ in three]), torch.cat([bias for _, bias in three])),
+                attended=_Linear(*pair(f"{prefix}.attention.output.dense")),
                 attention_norm=pair(f"{prefix}.attention.output.LayerNorm"),
-                up=pair(f"{prefix}.intermediate.dense"),
-                down=pair(f"{prefix}.output.dense"),
+                up=_Linear(*pair(f"{prefix}.intermediate.dense")),
+                down=_Linear(*pair(f"{prefix}.output.dense")),
                 output_norm=pair(f"{prefix}.output.LayerNorm"),
             )
 
@@ -76,9 +104,8 @@ class PackedBert:
         places = torch.cat([torch.arange(length) for length in lengths])
         x = self._norm(self._words[ids] + self._positions[places], self._embedding_norm)
         for layer in self._layers:
-            qkv = functional.linear(x, *layer.qkv)
-            x = self._norm(x + functional.linear(self._attend(qkv, lengths), *layer.attended), layer.attention_norm)
-            x = self._norm(x + functional.linear(functional.gelu(functional.linear(x, *layer.up)), *layer.down), layer.output_norm)
+            x = self._norm(x + layer.attended(self._attend(layer.qkv(x), lengths)), layer.attention_norm)
+            x = self._norm(x + layer.down(layer.up.then_gelu(x)), layer.output_norm)
         return list(x.split(lengths))
 
     def _attend(self, qkv: Tensor, lengths: list[int]) -> Tensor:
