@@ -82,16 +82,13 @@ class Home:
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().absolute()
-
-    def __getattr__(self, name: str) -> Path:
-        if name in {"models", "milvus", "valkey", "blobs", "generator", "logs"}:
-            return self.path / name
-        raise AttributeError(name)
-
-    @property
-    def record_file(self) -> Path:
-        """Where the run is recorded."""
-        return self.path / "run.json"
+        self.models = self.path / "models"
+        self.milvus = self.path / "milvus"
+        self.valkey = self.path / "valkey"
+        self.blobs = self.path / "blobs"
+        self.generator = self.path / "generator"
+        self.logs = self.path / "logs"
+        self.record_file = self.path / "run.json"
 
     def make(self) -> None:
         """Makes the folders. Their content is nobody else's business."""

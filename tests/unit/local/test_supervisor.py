@@ -223,11 +223,6 @@ def test_a_process_is_known_by_pid_and_start_together() -> None:
     assert find(None, None) is None
 
 
-def test_log_names_are_refused_for_what_home_does_not_have(home: Home) -> None:
-    with pytest.raises(AttributeError):
-        _ = home.nonsense
-
-
 async def test_the_environment_names_the_run_and_keeps_the_callers_own(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CORELLA_TEST_MARK", "kept")
     async with running(home, [listener("a")]) as supervisor:

@@ -1,0 +1,113 @@
+"""What the local run tells each process is what that process reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corella.local.home import Home, Ports
+from corella.local.stack import common_environment, local_stack
+from services.embedder.settings import EmbedderSettings
+from services.generator.settings import GeneratorSettings
+from services.retriever.settings import RetrieverSettings
+from services.trainer.settings import TrainerSettings
+
+PORTS = Ports.from_base(61000)
+CLASSES: dict[str, Any] = {
+    "embedder": EmbedderSettings,
+    "retriever": RetrieverSettings,
+    "worker": RetrieverSettings,
+    "generator": GeneratorSettings,
+    "trainer": TrainerSettings,
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def environments(home: Home) -> dict[str, dict[str, str]]:
+    return {spec.name: spec.environment for spec in local_stack(home, PORTS)}
+
+
+def settings_of(name: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    return CLASSES[name]()
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_variable_names_a_setting_that_exists(name: str, environments: dict[str, dict[str, str]]) -> None:
+    kind = CLASSES[name]
+    prefix = kind.model_config["env_prefix"]
+    named = [key for key in environments[name] if key.startswith("CORELLA_")]
+    assert named
+    for key in named:
+        assert key.startswith(prefix)
+        fields = kind.model_fields
+        *groups, last = key.removeprefix(prefix).lower().split("__")
+        for group in groups:
+            fields = fields[group].annotation.model_fields
+        assert last in fields, key
+
+
+@pytest.mark.parametrize("name", ["embedder", "retriever", "generator", "trainer"])
+def test_services_listen_on_loopback_at_their_ports(
+    name: str, environments: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = settings_of(name, environments[name], monkeypatch).server
+    assert (server.host, server.port) == ("127.0.0.1", getattr(PORTS, name))
+
+
+@pytest.mark.parametrize("name", ["retriever", "worker"])
+def test_retriever_and_worker_meet_in_the_same_stores(
+    name: str, home: Home, environments: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(name, environments[name], monkeypatch)
+    assert settings.milvus_uri == f"http://127.0.0.1:{PORTS.milvus}"
+    assert settings.redis_url == f"redis://127.0.0.1:{PORTS.valkey}/0"
+    assert settings.embedder.address == f"127.0.0.1:{PORTS.embedder}"
+    assert settings.blob_url == home.blobs.as_uri()
+
+
+def test_the_generator_finds_retriever_memory_and_model(
+    home: Home, environments: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of("generator", environments["generator"], monkeypatch)
+    assert settings.retriever.address == f"127.0.0.1:{PORTS.retriever}"
+    assert settings.redis_url.get_secret_value() == f"redis://127.0.0.1:{PORTS.valkey}/0"
+    assert settings.vllm.model_folder.is_relative_to(home.models)
+    assert settings.state_folder == home.generator
+
+
+def test_a_model_chosen_by_the_caller_is_kept(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORELLA_EMBEDDER_MODEL__FOLDER", "/models/other")
+    specs = {spec.name: spec for spec in local_stack(home, PORTS)}
+    assert specs["embedder"].environment["CORELLA_EMBEDDER_MODEL__FOLDER"] == "/models/other"
+
+
+def test_each_process_waits_only_for_processes_that_exist_and_in_no_circle(home: Home) -> None:
+    done: set[str] = set()
+    for spec in local_stack(home, PORTS):
+        assert set(spec.after) <= done, spec.name
+        done.add(spec.name)
+
+
+def test_stores_are_stopped_after_those_who_write_to_them(home: Home) -> None:
+    turns = {spec.name: spec.stop_turn for spec in local_stack(home, PORTS)}
+    for name in ("generator", "retriever", "worker", "embedder", "trainer"):
+        assert turns[name] < min(turns["valkey"], turns["milvus"])
+
+
+def test_nothing_is_looked_up_or_reported_elsewhere() -> None:
+    environment = common_environment()
+    assert environment["HF_HUB_OFFLINE"] == environment["VLLM_NO_USAGE_STATS"] == environment["DO_NOT_TRACK"] == "1"
+
+
+def test_two_stacks_fit_beside_each_other() -> None:
+    first, second = Ports.from_base(50050).numbers().values(), Ports.from_base(50070).numbers().values()
+    assert len({*first, *second}) == 12
