@@ -1,4 +1,5 @@
-# Corella's commands. `make` alone lists them. Nothing but Python with venv, make and git is needed; `make setup` brings the rest into .venv.
+# Corella's commands. `make` alone lists them. Python 3.11 with venv, make, git and libnuma1 are needed;
+# `make setup` says which of them is missing and brings the rest into .venv.
 
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c

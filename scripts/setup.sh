@@ -21,6 +21,8 @@ if [ "$(cat "$STAMP" 2>/dev/null || true)" != "$want $PWD" ]; then
   done
   [ -n "$python" ] || die "Python 3.11 or 3.12 is missing. Debian, Ubuntu: apt-get install python3.11 python3.11-venv. Or say where it is: make PYTHON=/path/to/python3.11"
   "$python" -c 'import ensurepip, venv' 2>/dev/null || die "$python has no venv module. Debian, Ubuntu: apt-get install $(basename "$python")-venv"
+  # vLLM's CPU kernels are linked against it.
+  "$python" -c 'import ctypes; ctypes.CDLL("libnuma.so.1")' 2>/dev/null || die "The library libnuma.so.1 is missing. Debian, Ubuntu: apt-get install libnuma1"
   free_mib=$(df -Pm . | awk 'NR == 2 {print $4}')
   [ "$free_mib" -ge 6000 ] || [ -d "$VENV" ] || die "Too little room: 6 GB are needed here, $free_mib MB are free."
 
