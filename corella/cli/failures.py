@@ -64,6 +64,9 @@ def describe(error: BaseException) -> dict[str, Any]:
         told.update(message=error.message, hint=error.hint, exit_code=error.exit_code, reason=error.reason)
     elif isinstance(error, grpc.RpcError):
         told.update(_of_rpc(error))
+    elif isinstance(error, ModuleNotFoundError):
+        # The client alone is a light package; the stack and the measurements bring theirs.
+        told.update(message=f"The Python package {error.name} is not installed.", hint="Where Corella's sources are: make setup")
     elif isinstance(error, OSError):
         told.update(message=f"{error.filename}: {error.strerror}" if error.filename else str(error))
     else:
