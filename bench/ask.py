@@ -256,9 +256,9 @@ def table(result: dict[str, Any]) -> str:
         seconds = answers["total_seconds"]
         lines += [
             "",
-            f"Whole answers over `samples/`: medians of {answers['answers']} that reached the model, with {answers['passages']:.0f} passages.",
+            f"Whole answers over `samples/`: medians of {answers['answers']} that the model wrote, with {answers['passages']:.0f} passages.",
             "",
-            "| question to complete answer, s | retrieval | first token | writing | prompt tokens (cached) | answer tokens | goal | |",
+            "| whole answer, s | retrieval | first token | writing | prompt tokens (cached) | answer tokens | goal | |",
             "|---|---|---|---|---|---|---|---|",
             f"| {seconds:.2f} (slowest {answers['slowest_seconds']:.2f}) | {answers['retrieval_seconds']:.2f} | "
             f"{answers['first_token_seconds']:.2f} | {answers['generation_seconds'] - answers['first_token_seconds']:.2f} | "

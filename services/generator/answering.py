@@ -22,7 +22,9 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from services.chassis.telemetry import current_trace_id, get_logger, meter, tracer
+from opentelemetry import trace
+
+from services.chassis.telemetry import current_trace_id, get_logger, meter, text_attribute, tracer
 from services.generator.admission import Admission
 from services.generator.citing import CitedAnswer, cite
 from services.generator.domain import (
@@ -110,6 +112,7 @@ class Answering:
 
             answer = Answer(answer_id, cited.text, cited.citations, cited.refusal_reason)
             _count(cited)
+            _describe(ask, answer, probability)
             yield Cited(answer, cited.dropped_citation_count, cited.dropped_sentence_count)
             adapter = self._engine.adapter
             await self._keep(AnswerRecord(
@@ -158,6 +161,19 @@ class Answering:
             after = await self._remembering.condense(ask.conversation_id, after)
             token, expires = self._remembering.seal(after)
         return Remembered(token, expires, after.state, changed, self._remembering.budget(after))
+
+
+def _describe(ask: Ask, answer: Answer, probability: float) -> None:
+    """Puts what an answer is known by on the span of its call."""
+    span = trace.get_current_span()
+    span.set_attribute("gen_ai.conversation.id", ask.conversation_id)
+    span.set_attribute("gen_ai.data_source.id", ask.corpus)
+    span.set_attribute("corella.answer.id", answer.id)
+    span.set_attribute("corella.answer.answerability", probability)
+    span.set_attribute("corella.answer.citation_count", len(answer.citations))
+    span.set_attribute("corella.answer.refusal_reason", answer.refusal_reason.value if answer.refusal_reason else "")
+    span.set_attribute("corella.answer.question", text_attribute(ask.question))
+    span.set_attribute("corella.answer.text", text_attribute(answer.text))
 
 
 def _count(cited: CitedAnswer) -> None:

@@ -1,7 +1,7 @@
 """The way to Redis: one client, short waits, and no waiting at all for a while after a failure.
 
-An answer must not wait for a store that is down. The first call that fails closes the gate; until `retry_seconds` are over every other
-call fails at once.
+An answer must not wait for a store that is down. The first call that fails closes the gate: every other call fails at once, except one
+in each `retry_seconds`, which tries. When it succeeds the gate is open again.
 """
 
 from __future__ import annotations
@@ -44,19 +44,24 @@ class RedisGate:
         )
         self.client: Redis = Redis.from_pool(pool)
         self._retry_seconds = settings.retry_seconds
-        self._closed_until = 0.0
+        self._closed = False
+        self._next_try = 0.0
 
     async def run(self, command: Callable[[Redis], Awaitable[Any]]) -> Any:
         """The command's result. Raises `MemoryUnavailable`, at once while the gate is closed."""
-        if time.monotonic() < self._closed_until:
-            raise MemoryUnavailable("The conversation store cannot be reached.")
+        if self._closed:
+            if time.monotonic() < self._next_try:
+                raise MemoryUnavailable("The conversation store cannot be reached.", retry_after_seconds=self._retry_seconds)
+            self._next_try = time.monotonic() + self._retry_seconds
         try:
-            return await command(self.client)
+            result = await command(self.client)
         except (RedisError, OSError, TimeoutError) as error:
-            self._closed_until = time.monotonic() + self._retry_seconds
+            self._closed, self._next_try = True, time.monotonic() + self._retry_seconds
             _failures.add(1)
             log.warning("memory_unavailable", error=type(error).__name__, detail=str(error), retry_seconds=self._retry_seconds)
             raise MemoryUnavailable("The conversation store cannot be reached.", retry_after_seconds=self._retry_seconds) from error
+        self._closed = False
+        return result
 
     async def close(self) -> None:
         """Closes the connections."""
