@@ -256,7 +256,7 @@ def table(result: dict[str, Any]) -> str:
         seconds = answers["total_seconds"]
         lines += [
             "",
-            f"Whole answers over `samples/`: medians of {answers['answers']} that the model wrote, with {answers['passages']:.0f} passages.",
+            f"Answers over `samples/`: medians of {answers['answers']} that the model wrote, with {answers['passages']:.0f} passages.",
             "",
             "| whole answer, s | retrieval | first token | writing | prompt tokens (cached) | answer tokens | goal | |",
             "|---|---|---|---|---|---|---|---|",
