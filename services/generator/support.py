@@ -77,6 +77,8 @@ class Reader:
         reading, said = self._readings[number - 1], terms(claim)
         if not said.words or said.names - reading.words:
             return nothing
+        if self._speaks_of_another(reading):
+            return nothing
         share = 1.0 if self._named <= reading.words else OTHER_SUBJECT_SHARE
         prose = frozenset().union(reading.context.words, *(unit.said.words for unit in reading.units if not unit.is_row))
         best = nothing
@@ -97,6 +99,12 @@ class Reader:
             if (found.rank, -len(found.quote)) > (best.rank, -len(best.quote)):
                 best = found
         return best
+
+    def _speaks_of_another(self, reading: Reading) -> bool:
+        """Tell whether the headings name a sibling of what the question names: Tolva 10 where Tolva 20 is asked for."""
+        asked, context = self._question, reading.context
+        missing = (self._named & asked.exact) - reading.words
+        return bool(missing and context.exact - asked.exact and context.words & asked.names)
 
 
 def _windows(reading: Reading) -> list[_Window]:
