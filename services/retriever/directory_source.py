@@ -48,9 +48,22 @@ def uri_of(directory: Path, relative: PurePath, base_uri: str) -> str:
     return f"{base_uri.rstrip('/')}/{tail}" if base_uri else f"{directory.as_uri()}/{tail}"
 
 
-async def content(path: Path) -> AsyncIterator[bytes]:
-    """The bytes of a file in parts. The last step is not taken through a link, whatever became of the file since it was listed."""
-    descriptor = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        while part := await asyncio.to_thread(file.read, READ_BYTES):
-            yield part
+async def content(directory: Path, relative: PurePath) -> AsyncIterator[bytes]:
+    """The bytes of a file in parts. Whatever became of the file since it was listed: no link out of the directory is followed.
+
+    Raises `InvalidArgument` when it cannot be read.
+    """
+    try:
+        descriptor = await asyncio.to_thread(_open_within, directory, relative)
+        with os.fdopen(descriptor, "rb") as file:
+            while part := await asyncio.to_thread(file.read, READ_BYTES):
+                yield part
+    except OSError as error:
+        raise InvalidArgument.of([(f"file {relative}", f"cannot be read: {error.strerror or error}")]) from error
+
+
+def _open_within(directory: Path, relative: PurePath) -> int:
+    target = Path(os.path.realpath(directory / relative))
+    if not target.is_relative_to(directory):
+        raise OSError("it is now a link that leads out of the directory")
+    return os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -60,7 +60,7 @@ class Intake:
             for path in paths:
                 uri = directory_source.uri_of(root, path, source.base_uri)
                 incoming = requests.incoming(retriever_pb2.Document(uri=uri), f"file {path}")
-                await self._receive(corpus, incoming, directory_source.content(root / path), received)
+                await self._receive(corpus, incoming, directory_source.content(root, path), received)
             return await self._commit(corpus, received, request.request_id)
         except BaseException:
             await asyncio.shield(self._documents.discard(received))
