@@ -4,7 +4,7 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long lint format proto bench bench-embed bench-ask bench-ingest eval clean
+.PHONY: help setup models run test test-long lint format proto bench bench-embed bench-ask eval clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,6 +18,9 @@ help: ## List these commands
 
 setup: ## Make .venv from requirements/cpu.txt and prepare the models (nothing to do when they are current)
 	@scripts/setup.sh
+
+models: setup ## Prepare the models again, when a folder of .corella/models was removed
+	@$(BIN)/python -m corella.local.prepare_models
 
 run: setup ## Start everything, ingest samples/, answer a question; in a terminal, go on asking
 	@scripts/run.sh

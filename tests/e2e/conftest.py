@@ -111,7 +111,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     finally:
         made.corella("down", ok=None, timeout=200)
         for log in home.logs.glob("*.log"):
-            print(f"--- the end of {log.name}\n{log.read_text(errors='replace')[-1500:]}")
+            print(f"--- the end of {log.name}\n{log.read_text(errors='replace')[-800:]}")
 
 
 @pytest.fixture(scope="session")

@@ -120,25 +120,25 @@ def test_questions_at_the_prompt_share_a_conversation(stack: Any, samples: dict[
 
 
 def test_a_new_document_answers_within_seconds_and_a_deleted_one_no_more(stack: Any, tmp_path: Path) -> None:
-    page = tmp_path / "quarry.md"
+    page, question = tmp_path / "archive.md", "Where are the data of the Zephrandel archive stored?"
     page.write_text(
-        "# Quarry sensors\n\n## Colour of the housing\n\nThe housing of the Zephrandel quarry sensor is painted vermilion.\n\n"
-        "## Mass\n\nThe Zephrandel quarry sensor weighs 412 grams.\n"
+        "# Questions about the Zephrandel archive\n\n## Where are the data stored?\n\n"
+        "The data of the Zephrandel archive are stored in two vaults in Norway.\n\n## Who may enter?\n\nOnly the keeper may enter.\n"
     )
     began = time.monotonic()
-    stack.corella("ingest", str(page), "--corpus", "quarry")
-    events = stack.ask("What colour is the housing of the Zephrandel quarry sensor?", "--corpus", "quarry", "--refuse-below", "0")
+    stack.corella("ingest", str(page), "--corpus", "archive")
+    events = stack.ask(question, "--corpus", "archive")
     assert time.monotonic() - began < 30
-    assert "vermilion" in events["citations"]["answer"]["text"].lower()
-    [citation] = events["citations"]["answer"]["citations"][:1]
-    assert citation["uri"].endswith("quarry.md#colour-of-the-housing")
+    assert events["passages"]["passages"][0]["uri"].endswith("archive.md#where-are-the-data-stored")
+    assert "Norway" in events["citations"]["answer"]["text"]
+    assert events["citations"]["answer"]["citations"][0]["uri"].endswith("archive.md#where-are-the-data-stored")
 
-    stack.corella("documents", "delete", str(page), "--corpus", "quarry")
-    assert stack.json("search", "Zephrandel vermilion", "--corpus", "quarry")[0]["passages"] == []
-    after = stack.ask("What colour is the housing of the Zephrandel quarry sensor?", "--corpus", "quarry", "--refuse-below", "0")
+    stack.corella("documents", "delete", str(page), "--corpus", "archive")
+    assert stack.json("search", "Zephrandel vaults", "--corpus", "archive")[0]["passages"] == []
+    after = stack.ask(question, "--corpus", "archive", "--refuse-below", "0")
     assert after["citations"]["answer"]["refused"]
     assert after["passages"]["passages"] == []
-    stack.corella("documents", "get", str(page), "--corpus", "quarry", ok=1)
+    stack.corella("documents", "get", str(page), "--corpus", "archive", ok=1)
 
 
 @pytest.mark.slow
