@@ -188,7 +188,7 @@ def table(result: dict[str, Any]) -> str:
         "# Embedder beside sentence-transformers",
         "",
         f"{r['model']} · {r['machine']} · {r['date']}.",
-        f"{TEXTS} texts of 40–160 words, {CALLERS} concurrent callers of one text each through gRPC; medians of {ROUNDS} alternating rounds.",
+        f"{TEXTS} texts of 40–160 words, {CALLERS} concurrent callers of one text each; medians of {ROUNDS} alternating rounds.",
         "Made by `make bench-embed`.",
         "",
         *("| " + " | ".join(row) + " |" for row in rows),
