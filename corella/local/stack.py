@@ -85,7 +85,6 @@ def local_stack(home: Home, ports: Ports) -> list[ProcessSpec]:
             probe=working_pool(ports.valkey),
             environment={**retriever, **_threads(1)},
             after=("valkey", "milvus", "embedder"),
-            stop_turn=1,
         ),
         ProcessSpec(
             name="generator",
