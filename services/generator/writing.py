@@ -9,7 +9,7 @@ from contextlib import aclosing
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from services.chassis.telemetry import meter, text_attribute, tracer
-from services.generator.domain import FinishReason, GenerationOptions, Message, Usage
+from services.generator.domain import FinishReason, GenerationOptions, Message, TextChunk, Usage
 from services.generator.ports import Engine
 
 # Names, units and bucket boundaries: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/
@@ -71,22 +71,14 @@ class Writing:
         span.set_attribute("gen_ai.request.stream", True)
         started = time.perf_counter()
         first: float | None = None
+        last = TextChunk("")
         outcome: dict[str, str] = {}
         try:
             async with aclosing(engine.generate(self._messages, options)) as chunks:  # type: ignore[type-var]
                 async for chunk in chunks:
-                    now = time.perf_counter() - started
+                    last = chunk
                     if first is None and chunk.completion_tokens:
-                        first = now
-                    self.usage = Usage(
-                        prompt_tokens=chunk.prompt_tokens,
-                        cached_prompt_tokens=chunk.cached_prompt_tokens,
-                        completion_tokens=chunk.completion_tokens,
-                        first_token_seconds=first or 0.0,
-                        generation_seconds=now,
-                    )
-                    if chunk.finish_reason is not None:
-                        self.finish_reason = chunk.finish_reason
+                        first = time.perf_counter() - started
                     if chunk.text:
                         self._parts.append(chunk.text)
                         yield chunk.text
@@ -96,7 +88,15 @@ class Writing:
                 span.set_status(Status(StatusCode.ERROR, type(error).__qualname__))
             raise
         finally:
-            usage = self.usage
+            seconds = time.perf_counter() - started
+            self.finish_reason = last.finish_reason or FinishReason.STOP
+            self.usage = usage = Usage(
+                prompt_tokens=last.prompt_tokens,
+                cached_prompt_tokens=last.cached_prompt_tokens,
+                completion_tokens=last.completion_tokens,
+                first_token_seconds=first or 0.0,
+                generation_seconds=seconds,
+            )
             span.set_attribute("gen_ai.response.model", engine.adapter or engine.display_name)
             span.set_attribute("gen_ai.response.finish_reasons", [self.finish_reason.value])
             span.set_attribute("gen_ai.usage.input_tokens", usage.prompt_tokens)
@@ -111,5 +111,5 @@ class Writing:
                 _tokens.record(usage.completion_tokens, {**common, "gen_ai.token.type": "output"})
                 if usage.completion_tokens > 1:
                     _per_token.record((usage.generation_seconds - first) / (usage.completion_tokens - 1), common)
-            _duration.record(time.perf_counter() - started, {**common, **outcome})
+            _duration.record(seconds, {**common, **outcome})
             span.end()
