@@ -10,6 +10,10 @@ from services.generator.sentences import split
 
 _TASK = "Summarise the conversation in one or two sentences. Keep names, products and numbers. Write only the summary."
 
+# What a turn is about stands at its beginning; a long one must not push out all others, or itself.
+_QUESTION = 400
+_ANSWER = 800
+
 
 def summary_messages(previous: str, turns: Sequence[Turn], budget_tokens: int, count_tokens: Callable[[str], int]) -> tuple[Message, ...]:
     """The prompt that condenses `turns`, oldest first, together with the `previous` summary.
@@ -21,7 +25,7 @@ def summary_messages(previous: str, turns: Sequence[Turn], budget_tokens: int, c
     left = budget_tokens - count_tokens(_TASK) - count_tokens(beginning)
     blocks: list[str] = []
     for turn in reversed([turn for turn in turns if turn.answer.strip() not in ("", DONT_KNOW)]):
-        block = f"Person: {neutralise(turn.question)}\nAnswer: {neutralise(turn.answer)}"
+        block = f"Person: {neutralise(turn.question[:_QUESTION])}\nAnswer: {neutralise(turn.answer[:_ANSWER])}"
         left -= count_tokens(block) + 1
         if left < 0:
             break

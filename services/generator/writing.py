@@ -98,7 +98,8 @@ class Writing:
                 generation_seconds=seconds,
             )
             span.set_attribute("gen_ai.response.model", engine.adapter or engine.display_name)
-            span.set_attribute("gen_ai.response.finish_reasons", [self.finish_reason.value])
+            if last.finish_reason is not None:
+                span.set_attribute("gen_ai.response.finish_reasons", [last.finish_reason.value])
             span.set_attribute("gen_ai.usage.input_tokens", usage.prompt_tokens)
             span.set_attribute("gen_ai.usage.output_tokens", usage.completion_tokens)
             span.set_attribute("gen_ai.usage.cache_read.input_tokens", usage.cached_prompt_tokens)
