@@ -1,6 +1,6 @@
 """Fits and measures the judgement whether passages hold an answer at all (services/generator/refusal.py).
 
-    python -m bench.refusal --squad data/squad-v2.0-dev --mtrag data/mtrag-un [--answers answers.json] --output bench/results
+    python -m bench.refusal --squad data/squad-v2.0-dev --mtrag data/mtrag-un --output bench/results
 
 Fits on every other article of SQuAD 2.0 and every other conversation of MTRAG-UN, measures on the rest and on the samples, and writes
 `refusal.md` with the coefficients to be copied into the module, and the curve as `refusal.png`. A question counts as answerable when
@@ -29,7 +29,7 @@ mpl.use("Agg")
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = 4
 NAMES = [field.name for field in fields(refusal.Features)]
-FAVOURABLE = {"top_vector_score", "passage_coverage", "sentence_coverage", "sentence_own_coverage", "question_length"}
+FAVOURABLE = {"top_vector_score", "sentence_coverage", "sentence_own_coverage", "question_length"}
 
 
 @dataclass(frozen=True)
