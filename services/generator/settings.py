@@ -35,6 +35,9 @@ class VllmSettings(Group):
         description="Granularity of the prefix cache. Smaller than vLLM's 128 on CPUs, so that short prompts profit too.",
         multiple_of=16,
     )
+    reserved_cpu_cores: int | None = Field(
+        None, ge=0, description="On a CPU: cores the model leaves to everything else. Empty: none of up to four, one of more."
+    )
     eager: bool = Field(True, description="Without compilation: starts a minute sooner and writes a fifth slower.")
     lora: bool = Field(False, description="Be ready to serve adapters; see docs/decisions/0006-engine.md for what it costs.")
     max_lora_rank: Literal[8, 16, 32, 64, 128] = Field(16, description="Highest rank an adapter may have.")

@@ -23,6 +23,7 @@ from services.generator.settings import VllmSettings
 
 log = get_logger(__name__)
 _WATCH_SECONDS = 1.0
+_FEW_CORES = 4
 # By now every call has ended or was cut off; nothing is left to be saved.
 _SHUTDOWN_SECONDS = 2.0
 
@@ -49,10 +50,7 @@ class VllmEngine:
             raise FileNotFoundError(
                 f"{settings.model_folder} holds no model in safetensors form; `corella up` or `make models` prepares it"
             )
-        # vLLM takes these from the environment only: no reports to its makers, no model hub, log lines in our form.
-        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
-        os.environ.setdefault("VLLM_CONFIGURE_LOGGING", "0")
+        prepare_environment(settings)
         logging.getLogger("vllm").setLevel(logging.WARNING)
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
@@ -108,6 +106,18 @@ class VllmEngine:
         while not self.llm.errored:  # noqa: ASYNC110
             await asyncio.sleep(_WATCH_SECONDS)
         self._on_death("the engine's process ended")
+
+
+def prepare_environment(settings: VllmSettings) -> None:
+    """What vLLM takes from the environment only: no reports to its makers, no model hub, log lines in our form, its share of the cores."""
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("VLLM_CONFIGURE_LOGGING", "0")
+    reserved = settings.reserved_cpu_cores
+    if reserved is None:
+        # vLLM keeps one core free for its scheduler, which of two cores is half of the model's speed.
+        reserved = 0 if len(os.sched_getaffinity(0)) <= _FEW_CORES else 1
+    os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", str(reserved))
 
 
 def engine_arguments(settings: VllmSettings, max_sequences: int) -> dict[str, Any]:
