@@ -23,7 +23,8 @@ STREAM_DOCUMENTS = 5_000
 STREAM_BYTES = 256 * 2**20
 """Longest stream; more documents make several operations."""
 UPLOAD_TIMEOUT_SECONDS = 120.0
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 3.0
+"""How often the bar is brought up to date while no document is finished."""
 PATIENCE_SECONDS = 300.0
 """How long a retriever that went away is waited for."""
 ENDED = {operation_pb2.OPERATION_STATE_SUCCEEDED, operation_pb2.OPERATION_STATE_FAILED, operation_pb2.OPERATION_STATE_CANCELLED}
@@ -220,7 +221,7 @@ def _wait_or_raise(error: Any, until: float) -> None:
 
 
 def _detail(operation: operation_pb2.Operation) -> str:
-    parts = []
+    parts = [f"{operation.embedded_chunk_count:,} chunks embedded"] if operation.embedded_chunk_count else []
     if operation.failed_count:
         parts.append(f"{operation.failed_count:,} failed")
     if operation.HasField("expected_end_time") and operation.state not in ENDED:

@@ -38,13 +38,13 @@ def list_operations(
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("operation", "what", "corpus", "state", "done", "failed", "begun", ""):
-        table.add_column(heading, justify="right" if heading in {"done", "failed"} else "left")
+        table.add_column(heading, justify="right" if heading in {"done", "failed"} else "left", no_wrap=bool(heading))
     for operation in operations:
         table.add_row(
             operation.name.removeprefix("operations/"), enum_word(operation_pb2.OperationKind, operation.kind).lower().replace("_", " "),
             operation.target.removeprefix("corpora/"), enum_word(operation_pb2.OperationState, operation.state),
             f"{operation.done_count:,} of {operation.total_count:,}", f"{operation.failed_count:,}",
-            f"{operation.create_time.ToDatetime():%Y-%m-%d %H:%M:%S}", line(operation.message, 60),
+            f"{operation.create_time.ToDatetime():%m-%d %H:%M}", line(operation.message, 60),
         )  # fmt: skip
     console().print(table)
 
