@@ -116,7 +116,8 @@ def prepare_environment(settings: VllmSettings) -> None:
     reserved = settings.reserved_cpu_cores
     if reserved is None:
         # vLLM keeps one core free for its scheduler, which of two cores is half of the model's speed.
-        reserved = 0 if len(os.sched_getaffinity(0)) <= _FEW_CORES else 1
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        reserved = 0 if cores <= _FEW_CORES else 1
     os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", str(reserved))
 
 
