@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from services.generator.settings import GeneratorSettings
+from services.generator.settings import GeneratorSettings, VllmSettings
+from services.generator.vllm_engine import engine_arguments, prepare_environment
 
 
 def test_the_defaults_stand() -> None:
@@ -40,6 +42,23 @@ def test_a_mistyped_setting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CORELLA_GENERATOR_VLLM__EAGRE", "1")
     with pytest.raises(ValidationError, match="eagre"):
         GeneratorSettings()
+
+
+@pytest.mark.parametrize(("cores", "given", "reserved"), [(2, None, "0"), (4, None, "0"), (16, None, "1"), (16, 3, "3"), (2, 1, "1")])
+def test_of_few_cores_none_is_kept_from_the_model(monkeypatch: pytest.MonkeyPatch, cores: int, given: int | None, reserved: str) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    prepare_environment(VllmSettings(reserved_cpu_cores=given))
+    assert os.environ["VLLM_CPU_NUM_OF_RESERVED_CPU"] == reserved
+    assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
+
+
+def test_an_engine_loads_safetensors_and_no_code_of_the_model() -> None:
+    arguments = engine_arguments(VllmSettings(kv_cache_gib=0.5), 8)
+    assert (arguments["load_format"], arguments["trust_remote_code"]) == ("safetensors", False)
+    assert arguments["kv_cache_memory_bytes"] == 2**29
+    assert "enable_lora" not in arguments
+    assert engine_arguments(VllmSettings(lora=True, max_lora_rank=32), 8)["max_lora_rank"] == 32
 
 
 def test_the_address_of_the_store_is_not_shown() -> None:
