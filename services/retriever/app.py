@@ -41,7 +41,7 @@ async def build(settings: RetrieverSettings, _lifecycle: Lifecycle) -> AsyncIter
         remote = Remote("embedder", settings.embedder)
         stack.push_async_callback(remote.close)
         catalog, blobs, embedder = RedisCatalog(redis), FsspecBlobs(settings.blob_url), RemoteEmbedder(remote)
-        queue = CeleryQueue(make_celery(settings.redis_url))
+        queue = CeleryQueue(make_celery(settings.redis_url), redis)
         documents = Documents(store, catalog, blobs, queue)
         corpora = Corpora(store, catalog, blobs, embedder)
         retrieval = Retrieval(store, embedder, catalog, search)

@@ -11,6 +11,7 @@ import asyncio
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from services.chassis.telemetry import carrier, get_logger
@@ -55,20 +56,24 @@ def make_celery(redis_url: str) -> Celery:
 class CeleryQueue:
     """Sends wake-up calls."""
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, redis: Redis) -> None:
         self._app = app
+        self._redis = redis
 
     async def wake(self, documents: int) -> None:
         """Calls workers, as many as could be of use. A failure is logged only: the upkeep calls again."""
         headers = carrier()
         try:
-            await asyncio.to_thread(self._send, min(documents, _MESSAGES_AT_MOST), headers)
+            # The key is Celery's: a list of the queue's name after the global prefix.
+            waiting = await self._redis.llen(f"{PREFIX}{QUEUE}")
+            await asyncio.to_thread(self._send, min(documents, _MESSAGES_AT_MOST) - waiting, headers)
         except (OperationalError, RedisError, OSError) as error:
             log.warning("wake_up_failed", error=str(error))
 
     def _send(self, calls: int, headers: dict[str, str]) -> None:
+        if calls <= 0:
+            return
         with self._app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, timeout=2)
-            waiting = connection.default_channel._size(QUEUE)
-            for _ in range(max(0, calls - waiting)):
+            for _ in range(calls):
                 self._app.send_task(DRAIN, connection=connection, queue=QUEUE, headers=headers, ignore_result=True, retry=False)

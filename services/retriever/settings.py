@@ -37,7 +37,7 @@ class SearchSettings(Group):
 class WorkerSettings(Group):
     """How documents are worked on."""
 
-    processes: int = Field(2, gt=0, description="Documents batches worked on at the same time, each in a process of its own.")
+    processes: int = Field(2, gt=0, description="Processes; each works on some documents at a time.")
     batch_documents: int = Field(16, gt=0, description="Documents taken at a time.")
     batch_max_bytes: int = Field(256 * 2**10, gt=0, description="Bytes of documents taken at a time; one document may be larger.")
     embed_texts: int = Field(128, gt=0, le=2048, description="Texts in one call of the embedder.")

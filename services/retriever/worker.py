@@ -68,7 +68,7 @@ class Workshop:
         self._stack.push_async_callback(remote.close)
         embedder = RemoteEmbedder(remote)
         blobs = FsspecBlobs(settings.blob_url)
-        self._queue = CeleryQueue(make_celery(settings.redis_url))
+        self._queue = CeleryQueue(make_celery(settings.redis_url), redis)
         self._ingestion = Ingestion(self._store, catalog, blobs, embedder, settings.worker)
         self._warmer = Warmer(self._store, catalog, RedisWarming(redis), embedder)
 
@@ -148,7 +148,7 @@ def make_worker(settings: RetrieverSettings) -> Celery:
 
 async def _watch(settings: RetrieverSettings) -> None:
     redis = open_redis(settings.redis_url)
-    await watch_queue(RedisCatalog(redis), CeleryQueue(make_celery(settings.redis_url)), settings.worker.max_losses)
+    await watch_queue(RedisCatalog(redis), CeleryQueue(make_celery(settings.redis_url), redis), settings.worker.max_losses)
 
 
 def main() -> int:

@@ -145,15 +145,22 @@ def test_an_embedder_that_is_away_delays_documents_and_fails_none(toy_stack: Ret
 
 def test_a_killed_store_comes_back_with_everything_that_was_acknowledged(toy_stack: RetrieverStack, toy_embedder: ToyEmbedder) -> None:
     toy_stack.fill("store-killed", pages(5))
+    operation = toy_stack.ingest("store-killed", pages(10))
     toy_stack.kill("milvus")
-    with pytest.raises(grpc.RpcError) as error:
-        toy_stack.search("store-killed", "alpha")
-    assert failure(error.value).code is grpc.StatusCode.UNAVAILABLE
-    with pytest.raises(grpc.RpcError) as error:
-        toy_stack.ingest("store-killed", pages(6))
-    assert failure(error.value).reason == "MILVUS_UNAVAILABLE"
-    toy_stack.start_milvus()
-    check_whole(toy_stack, "store-killed", 5)
+    try:
+        with pytest.raises(grpc.RpcError) as error:
+            toy_stack.search("store-killed", "alpha")
+        assert failure(error.value).code is grpc.StatusCode.UNAVAILABLE
+        # What is known of a corpus is remembered for two seconds.
+        time.sleep(2.1)
+        with pytest.raises(grpc.RpcError) as error:
+            toy_stack.ingest("store-killed", pages(11))
+        assert failure(error.value).reason == "MILVUS_UNAVAILABLE"
+    finally:
+        toy_stack.start_milvus()
+    ended = toy_stack.wait(operation)
+    assert (ended.succeeded_count, ended.unchanged_count, ended.failed_count) == (5, 5, 0)
+    check_whole(toy_stack, "store-killed", 10)
 
 
 def test_search_goes_on_while_the_catalog_is_away(toy_stack: RetrieverStack, toy_embedder: ToyEmbedder) -> None:
