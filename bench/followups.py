@@ -97,7 +97,12 @@ def main() -> None:
     turns = [mtrag_turns(query) for query in queries]
     generator = random.Random(1)
     foreign = [mtrag_turns(generator.choice([other for other in queries if _elsewhere(other, query)])) for query in queries]
-    lines = ["# Follow-ups", "", f"{len(queries)} follow-ups of MTRAG-UN with gold passages; BM25 and dense, fused as the retriever does.", ""]
+    lines = [
+        "# Follow-ups",
+        "",
+        f"{len(queries)} follow-ups of MTRAG-UN with gold passages; BM25 and dense, fused as the retriever does.",
+        "",
+    ]
     lines += ["| searched for | recall@10 | recall@5 | nDCG@10 | recall@10 against the bare last turn | spliced: recall@10 |"]
     lines += ["|---|---|---|---|---|---|"]
     bare = measure(index, queries, [query.text for query in queries])

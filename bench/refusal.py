@@ -18,7 +18,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from scipy.optimize import minimize
-from sklearn.metrics import roc_auc_score
+from scipy.stats import mannwhitneyu
 
 from bench.material import Index, Query, load_passages, load_queries, load_sample_passages, load_sample_queries
 from services.generator import refusal
@@ -148,8 +148,8 @@ def areas(cases: list[Case], scores: np.ndarray) -> str:
     parts = []
     for other in ("unanswerable", "removed"):
         if (kind == other).any():
-            chosen = (kind == "answerable") | (kind == other)
-            parts.append(f"{other} {roc_auc_score(kind[chosen] == 'answerable', scores[chosen]):.3f}")
+            above, below = scores[kind == "answerable"], scores[kind == other]
+            parts.append(f"{other} {mannwhitneyu(above, below).statistic / (len(above) * len(below)):.3f}")
     return "Area under the ROC curve, answerable against " + ", against ".join(parts) + "."
 
 

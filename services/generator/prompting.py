@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from services.generator.domain import DONT_KNOW, Message, Passage, Style
-from services.generator.reading import key_sentences
+from services.generator.reading import KeySentence, key_sentences
 from services.generator.sentences import split
 
 DEFAULT_PASSAGES = 4
@@ -58,7 +58,7 @@ _FRAME = re.compile(
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt. `passages` are those the model sees, in the order of their numbers from 1; `tokens` counts the messages' texts."""
+    """A prompt. `passages` are those the model sees, in the order of their numbers from 1; `tokens` counts its texts piece by piece."""
 
     messages: tuple[Message, ...]
     passages: tuple[Passage, ...]
@@ -88,23 +88,26 @@ def compose(
 
     system = Message("system", "\n".join([TASK, *_instructions(style, deployment_instruction, clean)]))
     fixed = (system, *EXAMPLE)
-    spent = sum(count_tokens(message.text) for message in fixed)
-    left = budget_tokens - spent - count_tokens(_ending(question, passages[:1], summary, clean))
+    candidates = passages[:MAX_PASSAGES]
+    keys = [key for key in key_sentences(question, candidates, KEY_SENTENCES) if key.score >= _MIN_NEARNESS]
+    ending = _ending(question, candidates, keys, summary, clean)
+    spent = sum(count_tokens(message.text) for message in fixed) + count_tokens(ending)
     blocks: list[str] = []
-    used: list[Passage] = []
-    for passage in passages[:MAX_PASSAGES]:
-        block = _block(len(used) + 1, passage, clean)
+    for number, passage in enumerate(candidates, start=1):
+        block = _block(number, passage, clean)
         cost = count_tokens(block) + _SEPARATOR_TOKENS
-        if cost > left and not used:
-            block = _cut(block, left - _SEPARATOR_TOKENS, count_tokens)
+        if spent + cost > budget_tokens and not blocks:
+            block = _cut(block, budget_tokens - spent - _SEPARATOR_TOKENS, count_tokens)
             cost = count_tokens(block) + _SEPARATOR_TOKENS
-        if cost > left or not block:
+        if spent + cost > budget_tokens or not block:
             break
-        left -= cost
+        spent += cost
         blocks.append(block)
-        used.append(passage)
-    user = Message("user", "\n\n".join([*blocks, _ending(question, used, summary, clean)]))
-    return Prompt((*fixed, user), tuple(used), spent + count_tokens(user.text))
+    shown = [key for key in keys if key.number <= len(blocks)]
+    if shown != keys:
+        ending = _ending(question, candidates, shown, summary, clean)
+    user = Message("user", "\n\n".join([*blocks, ending]))
+    return Prompt((*fixed, user), tuple(candidates[: len(blocks)]), spent)
 
 
 def neutralise(text: str, special_tokens: Iterable[str] = ()) -> str:
@@ -150,9 +153,8 @@ def _block(number: int, passage: Passage, clean: Callable[[str], str]) -> str:
     return f"[{number}] {_place(passage, clean)}\n{clean(passage.text)}"
 
 
-def _ending(question: str, passages: Sequence[Passage], summary: str, clean: Callable[[str], str]) -> str:
+def _ending(question: str, passages: Sequence[Passage], keys: Sequence[KeySentence], summary: str, clean: Callable[[str], str]) -> str:
     """Return what follows the passages."""
-    keys = [key for key in key_sentences(question, passages, KEY_SENTENCES) if key.score >= _MIN_NEARNESS]
     lines = [f"[{key.number}] {_place(passages[key.number - 1], clean)}: {_one_line(clean(key.unit.readable))}" for key in keys]
     parts = ["\n".join(["Key sentence:", *lines])] if lines else []
     parts += [f"Earlier in this conversation: {_one_line(clean(summary))}"] if summary.strip() else []

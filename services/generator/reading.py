@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from services.generator.domain import Passage
 from services.generator.sentences import split
@@ -83,11 +84,16 @@ class KeySentence:
 
 
 def read(passage: Passage) -> Reading:
-    """Take `passage` apart."""
-    context = terms("; ".join((passage.title, *passage.heading_path)))
+    """Take `passage` apart. What was read last is kept: refusing, composing and citing read the same passages in turn."""
+    return _read(passage.title, passage.heading_path, passage.text)
+
+
+@lru_cache(maxsize=256)
+def _read(title: str, heading_path: tuple[str, ...], text: str) -> Reading:
+    context = terms("; ".join((title, *heading_path)))
     units: list[Unit] = []
     header_text = ""
-    for sentence in split(passage.text):
+    for sentence in split(text):
         if _RULE.match(sentence.text):
             continue
         in_table = bool(_ROW.match(sentence.text))
