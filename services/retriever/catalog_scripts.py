@@ -368,32 +368,3 @@ if ARGV[3] ~= '' then redis.call('SET', ARGV[3], ARGV[4], 'EX', {REQUEST_SECONDS
 return 'OK'
 """
 )
-
-# prefix, token, ms, lock keys… -> keys that were taken
-LOCK = """
-local taken = {}
-for i = 4, #ARGV do
-  if redis.call('SET', ARGV[i], ARGV[2], 'NX', 'PX', ARGV[3]) then table.insert(taken, ARGV[i]) end
-end
-return taken
-"""
-
-# prefix, token, ms, lock keys… -> how many are still held; the others are not touched
-RENEW_LOCKS = """
-local held = 0
-for i = 4, #ARGV do
-  if redis.call('GET', ARGV[i]) == ARGV[2] then
-    redis.call('PEXPIRE', ARGV[i], ARGV[3])
-    held = held + 1
-  end
-end
-return held
-"""
-
-# prefix, token, lock keys…
-UNLOCK = """
-for i = 3, #ARGV do
-  if redis.call('GET', ARGV[i]) == ARGV[2] then redis.call('DEL', ARGV[i]) end
-end
-return 'OK'
-"""

@@ -10,10 +10,11 @@ from services.chassis.errors import InvalidArgument
 from services.chassis.telemetry import get_logger
 from services.retriever.domain import Corpus, CorpusCounts, CorpusExists, CorpusNotEmpty, CorpusNotFound, CorpusWish, RequestIdReused
 from services.retriever.fsspec_blobs import FsspecBlobs
+from services.retriever.idempotency import Request
 from services.retriever.milvus_schema import collection_of
 from services.retriever.milvus_store import MilvusStore
 from services.retriever.names import fresh_id
-from services.retriever.redis_catalog import RedisCatalog, Request
+from services.retriever.redis_catalog import RedisCatalog
 from services.retriever.remote_embedder import RemoteEmbedder
 
 log = get_logger(__name__)

@@ -13,9 +13,10 @@ from services.retriever.analysis import ANALYSIS_VERSION
 from services.retriever.celery_queue import CeleryQueue
 from services.retriever.domain import Corpus, Document, DocumentNotFound, DocumentState, EmbeddingMode, Version
 from services.retriever.fsspec_blobs import FsspecBlobs
+from services.retriever.idempotency import Request
 from services.retriever.milvus_store import MilvusStore
 from services.retriever.names import document_id, document_name, fresh_id, version_digest
-from services.retriever.redis_catalog import RedisCatalog, Request
+from services.retriever.redis_catalog import RedisCatalog
 
 log = get_logger(__name__)
 

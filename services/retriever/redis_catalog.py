@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import time
@@ -15,22 +14,19 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from services.chassis.errors import CorellaError
 from services.retriever import catalog_scripts as scripts
 from services.retriever.domain import (
-    CatalogUnavailable,
     Claimed,
     CorpusNotFound,
     Document,
     DocumentFailure,
     DocumentState,
-    RequestIdReused,
     Version,
 )
-from services.retriever.names import fresh_id
+from services.retriever.idempotency import Request
+from services.retriever.redis_locks import Locks, LockScripts, translated
 
 PREFIX = "{corella:retriever}:"
 """The hash tag keeps all keys in one slot of a Redis Cluster, which the scripts need."""
@@ -59,11 +55,12 @@ class RedisCatalog:
     def __init__(self, redis: Redis, prefix: str = PREFIX) -> None:
         self._redis = redis
         self._prefix = prefix
+        self._locks = LockScripts(redis)
         self._scripts = {
             name: redis.register_script(getattr(scripts, name))
             for name in (
                 "COMMIT", "CLAIM", "RENEW", "FINISH", "FAIL", "GIVE_BACK", "RECLAIM", "BEGIN_DELETE", "END_DELETE", "CANCEL",
-                "FORGET_CORPUS", "LOCK", "RENEW_LOCKS", "UNLOCK",
+                "FORGET_CORPUS",
             )
         }  # fmt: skip
 
@@ -220,7 +217,7 @@ class RedisCatalog:
     @asynccontextmanager
     async def locked(self, corpus: str, documents: Sequence[str], seconds: float, wait_seconds: float) -> AsyncIterator[Locks]:
         """Holds the right to change these documents' chunks in the store, as far as it can be had within `wait_seconds`."""
-        locks = Locks(self, corpus, seconds)
+        locks = Locks(self._locks, self._prefix, corpus, seconds)
         try:
             await locks.take(documents, wait_seconds)
             yield locks
@@ -230,80 +227,6 @@ class RedisCatalog:
     async def _run(self, script: str, *arguments: Any) -> Any:
         async with translated():
             return await self._scripts[script](keys=[self._prefix], args=[self._prefix, *arguments])
-
-
-class Locks:
-    """Locks on documents that one holder has taken together. They end by themselves when the holder is killed."""
-
-    def __init__(self, catalog: RedisCatalog, corpus: str, seconds: float) -> None:
-        self._catalog = catalog
-        self._stem = f"{catalog._prefix}lock:{corpus}:"
-        self._milliseconds = round(seconds * 1000)
-        self._token = fresh_id()
-        self.held: set[str] = set()
-
-    async def take(self, documents: Sequence[str], wait_seconds: float) -> None:
-        """Takes what can be had, trying again until the time is over."""
-        ends_at = time.monotonic() + wait_seconds
-        missing = sorted(set(documents) - self.held)
-        while missing:
-            keys = [self._stem + document for document in missing]
-            taken = await self._catalog._run("LOCK", self._token, self._milliseconds, *keys)
-            self.held |= {key.removeprefix(self._stem) for key in taken}
-            missing = sorted(set(missing) - self.held)
-            if not missing or time.monotonic() >= ends_at:
-                return
-            await asyncio.sleep(0.05)
-
-    async def renewed(self) -> bool:
-        """Whether all that was taken is still held, from now on for the full time."""
-        if not self.held:
-            return True
-        keys = [self._stem + document for document in self.held]
-        return await self._catalog._run("RENEW_LOCKS", self._token, self._milliseconds, *keys) == len(keys)
-
-    async def release(self) -> None:
-        """Gives all locks back."""
-        if self.held:
-            await self._catalog._run("UNLOCK", self._token, *[self._stem + document for document in self.held])
-            self.held = set()
-
-
-class Request:
-    """A call that may be repeated: its method, its id, and what identifies its content."""
-
-    def __init__(self, method: str, request_id: str, content: str) -> None:
-        self.method = method
-        self.id = request_id
-        self.content = content
-
-    def key(self, prefix: str) -> str:
-        """Where its answer is kept; empty for a call without an id."""
-        return f"{prefix}request:{self.method}:{self.id}" if self.id else ""
-
-    def record(self, answer: str) -> str:
-        """What is kept."""
-        return json.dumps([self.content, answer])
-
-    def answer(self, record: str) -> str:
-        """The answer in what was kept. Raises `RequestIdReused` when it was for other content."""
-        content, answer = json.loads(record)
-        if content != self.content:
-            raise RequestIdReused(self.id)
-        return str(answer)
-
-
-@asynccontextmanager
-async def translated() -> AsyncIterator[None]:
-    """Errors of the Redis client, in our words."""
-    try:
-        yield
-    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-        raise CatalogUnavailable("The catalog of documents (Redis) cannot be reached.") from error
-    except RedisError as error:
-        if str(error).startswith(("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")):
-            raise CatalogUnavailable("The catalog of documents (Redis) is not ready.") from error
-        raise
 
 
 def _packed(error: CorellaError) -> str:

@@ -9,7 +9,8 @@ from redis.asyncio import Redis
 
 from services.chassis.errors import CorellaError
 from services.retriever.catalog_scripts import COMMON
-from services.retriever.redis_catalog import PREFIX, translated
+from services.retriever.redis_catalog import PREFIX
+from services.retriever.redis_locks import translated
 
 # prefix, lease ms -> {} or {corpus, mark}
 _CLAIM = (

@@ -16,7 +16,8 @@ from services.retriever.domain import CorpusCounts, DocumentNotFound, DocumentSt
 from services.retriever.intake import Intake
 from services.retriever.messages import corpus_message, document_message, search_message
 from services.retriever.names import corpus_id_of, document_of, is_document_id, operation_id_of
-from services.retriever.redis_catalog import RedisCatalog, translated
+from services.retriever.redis_catalog import RedisCatalog
+from services.retriever.redis_locks import translated
 from services.retriever.retrieval import Retrieval
 
 _WAIT_MARGIN_SECONDS = 0.5
