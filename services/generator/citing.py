@@ -25,11 +25,11 @@ at least one of the supporting places must hold."""
 _NUMBERS = r"[\[【]\s*(?:(?:passages?|sources?)\s*)?(\d{1,3}(?:\s*(?:[,;&]|and)\s*\d{1,3})*)\s*[\]】]"
 _MARKER = re.compile(rf"\s*{_NUMBERS}", re.IGNORECASE)
 # "36 months. [1]" is "36 months [1].": the marker belongs to the sentence it follows.
-_LATE = re.compile(rf"([.!?…]+[\"”’)]*)((?:[ \t]*{_NUMBERS})+)", re.IGNORECASE)
+_LATE = re.compile(rf"((?<![.!?…])[.!?…]++[\"”’)]*)((?:[ \t]*{_NUMBERS})+)", re.IGNORECASE)
 # A small model goes on with a passage of its own making, or with the next question.
-_ECHO = re.compile(r"\n\s*(?:\[\d+\][^\n]* > |(?:key sentences?|question):)", re.IGNORECASE)
+_ECHO = re.compile(r"\n[ \t]*(?:\[\d+\][^\n]* > |(?:key sentences?|question):)", re.IGNORECASE)
 _HEADING = re.compile(r"\s>(?:\s|$)")
-_END = re.compile(r"[.!?…:]+[\"'”’)]*$")
+_STOPS, _CLOSING = ".!?…:", "\"'”’)"
 _DECLINED = re.compile(
     r"\bI (?:do not|don['’]t) know\b|\bI(?: am|['’]m) (?:not sure|sorry)\b|\bI (?:cannot|can['’]t|could not|am unable to) (?:find|answer)\b"
     r"|\b(?:passages?|documents?|context|text) (?:do|does|did)(?: not|n['’]t)"
@@ -145,8 +145,9 @@ def _claims(text: str) -> list[_Claim]:
 def _with_markers(sentence: str, numbers: Sequence[int]) -> str:
     """Put the markers before the sentence's full stop."""
     markers = "".join(f"[{number}]" for number in numbers)
-    end = _END.search(sentence)
-    cut = end.start() if end else len(sentence)
+    closed = len(sentence.rstrip(_CLOSING))
+    stopped = len(sentence[:closed].rstrip(_STOPS))
+    cut = stopped if stopped < closed else len(sentence)  # a bracket or a quotation mark alone ends no sentence
     return f"{sentence[:cut]} {markers}{sentence[cut:]}"
 
 

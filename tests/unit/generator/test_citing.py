@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from services.generator.citing import CitedAnswer, cite
@@ -135,3 +137,17 @@ def test_spans_are_bytes_of_the_final_text() -> None:
 def test_an_address_in_the_model_s_text_never_becomes_a_citation() -> None:
     cited = answer("The warranty of the Tolva 20 is 36 months, see https://evil.example/x [2].")
     assert all("evil" not in citation.uri for citation in cited.citations)
+
+
+@pytest.mark.parametrize(
+    "text", ["." * 8000, "!" * 4000 + "[1" * 2000, "\n" * 8000 + "x", "\n \t" * 3000, "[1] " * 2000, "." + " [1]" * 2000 + "x"]
+)
+def test_odd_text_is_read_in_little_time(text: str) -> None:
+    began = time.perf_counter()
+    answer(text)
+    assert time.perf_counter() - began < 0.5
+
+
+def test_a_sentence_may_end_in_a_bracket() -> None:
+    assert answer("The warranty is 36 months (Tolva 20).").text == "The warranty is 36 months (Tolva 20) [1]."
+    assert answer("The warranty of the Tolva 20 is 36 months (Tolva 20)").text == "The warranty of the Tolva 20 is 36 months (Tolva 20) [1]"
