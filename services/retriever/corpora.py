@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import InvalidArgument, Unavailable
 from services.chassis.telemetry import get_logger
 from services.retriever.domain import Corpus, CorpusCounts, CorpusExists, CorpusNotEmpty, CorpusNotFound, CorpusWish, RequestIdReused
 from services.retriever.fsspec_blobs import FsspecBlobs
@@ -63,7 +63,9 @@ class Corpora:
             request_id=request_id,
         )
         # Two creations at the same time would make two collections for one alias.
-        async with self._catalog.locked("", [f"create/{corpus_id}"], 60.0, 10.0):
+        async with self._catalog.locked("", [f"create/{corpus_id}"], 60.0, 10.0) as locks:
+            if not locks.held:
+                raise Unavailable("The corpus is being created by another call; try again.", reason="CORPUS_BUSY")
             try:
                 await self._store.create(corpus)
             except CorpusExists:

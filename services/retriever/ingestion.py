@@ -77,9 +77,10 @@ class Ingestion:
                     await self._work(corpus, claimed, lease)
                 except PASSING as error:
                     await self._retry_later(claimed, lease, error)
-                except CorpusNotFound:
-                    # Deleted: its documents are no longer anyone's.
+                except CorpusNotFound as error:
+                    # Deleted: its documents are no longer anyone's. If it was made anew a moment ago, they are tried again.
                     log.info("corpus_gone", corpus=claimed[0].corpus)
+                    await self._retry_later(claimed, lease, error)
                 except asyncio.CancelledError:
                     await self._give_back(claimed, lease)
                     raise

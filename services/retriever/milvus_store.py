@@ -267,7 +267,12 @@ class MilvusStore:
         timeout = deadline.remaining(self._timeout_seconds)
         attributes = {"db.system.name": "milvus", "db.operation.name": operation, "db.collection.name": collection}
         with tracer.start_as_current_span(f"{operation} {collection}".strip(), kind=SpanKind.CLIENT, attributes=attributes):
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, collection, function, timeout)
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, collection, function, timeout)
+            except CorpusNotFound:
+                # What was remembered of the corpus is out of date: it was deleted, and perhaps made anew.
+                self._known = {name: entry for name, entry in self._known.items() if entry[1].collection != collection}
+                raise
 
     def _run(self, collection: str, function: Callable[[MilvusClient, float], Any], timeout: float) -> Any:
         try:

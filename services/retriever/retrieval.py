@@ -23,6 +23,7 @@ from services.retriever.analysis import analyse
 from services.retriever.domain import (
     Chunk,
     Corpus,
+    CorpusNotFound,
     EmbeddingMode,
     Evidence,
     Found,
@@ -68,6 +69,13 @@ class Retrieval:
 
     async def search(self, query: Query) -> Found:
         """The passages that answer best. Raises `CorpusNotFound`, `ModelMismatch`, and what store and embedder raise."""
+        try:
+            return await self._search(query)
+        except CorpusNotFound:
+            # It may have been made anew a moment ago; what is remembered of it is then looked up again.
+            return await self._search(query)
+
+    async def _search(self, query: Query) -> Found:
         clock = _Clock()
         with tracer.start_as_current_span("search", attributes={"corella.search.mode": query.mode.value}) as span, clock.timed("total"):
             span.set_attribute("corella.search.query", text_attribute(query.text))

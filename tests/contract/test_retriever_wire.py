@@ -183,3 +183,11 @@ def test_health_and_reflection_are_there(stack: RetrieverStack) -> None:
     request = health_pb2.HealthCheckRequest(service="corella.v1.RetrieverService")
     assert health.Check(request, timeout=CALL_SECONDS).status == health_pb2.HealthCheckResponse.SERVING
     assert "corella.v1.RetrieverService" in ProtoReflectionDescriptorDatabase(stack.channel).get_services()
+
+
+def test_a_corpus_made_anew_is_searched_at_once(stack: RetrieverStack) -> None:
+    for word in ("first", "second"):
+        stack.fill("anew", [(f"https://docs.example.com/{word}.md", f"# Note\n\n{word} word\n")])
+        passages = stack.search("anew", "word").passages
+        assert [passage.text for passage in passages] == [f"{word} word"]
+        stack.stub.DeleteCorpus(pb.DeleteCorpusRequest(name="corpora/anew", force=True), timeout=CALL_SECONDS)
