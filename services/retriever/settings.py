@@ -38,6 +38,12 @@ class WorkerSettings(Group):
     """How documents are worked on."""
 
     processes: int = Field(2, gt=0, description="Processes; each works on some documents at a time.")
+    niceness: int = Field(
+        10,
+        ge=0,
+        le=19,
+        description="How much the worker yields to others on its machine (Unix niceness): the embedder it waits for goes first.",
+    )
     batch_documents: int = Field(16, gt=0, description="Documents taken at a time.")
     batch_max_bytes: int = Field(256 * 2**10, gt=0, description="Bytes of documents taken at a time; one document may be larger.")
     embed_texts: int = Field(128, gt=0, le=2048, description="Texts in one call of the embedder.")

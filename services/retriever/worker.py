@@ -156,6 +156,7 @@ def main() -> int:
     settings = RetrieverSettings()
     # Parsing and analysis are single-threaded; native libraries must not take the embedder's cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.nice(settings.worker.niceness)
     setup_logging(SERVICE, settings.telemetry)
     app = make_worker(settings)
     level = settings.telemetry.log_level.upper()
