@@ -6,6 +6,7 @@ Text of documents and models is not trusted: a terminal would carry out control 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 # text could move the cursor, change the window's title, write the clipboard, or show a URL other than the one that opens.
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _OPENABLE = re.compile(r"(?:https?|file)://[^\s]+", re.IGNORECASE)
+
+
+PIPE_WIDTH = 200
 
 
 def clean(text: str) -> str:
@@ -36,7 +40,11 @@ def console(*, error: bool = False) -> Console:
     """A console that takes text as it is: no markup, no guessed colours."""
     from rich.console import Console
 
-    return Console(stderr=error, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    made = Console(stderr=error, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        # A file or a pipe has no edge at which tables would have to be cut.
+        made.width = PIPE_WIDTH
+    return made
 
 
 def link(text: str, uri: str) -> Text:
