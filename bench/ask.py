@@ -16,6 +16,7 @@ import asyncio
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -42,6 +43,7 @@ TOKENS = 64
 ANSWERS = 16
 PORT_BASE = 53050
 GOALS = {"first_token_ms": 10.0, "throughput": 0.97, "answer_seconds": 4.0}
+QUIET = 0.2
 _numbers = count(100_001)
 
 
@@ -164,7 +166,16 @@ async def measure_engine() -> dict[str, Any]:
         "served_tokens_per_second": statistics.median(rates["served"]),
         # Of each pair of rounds, which were beside one another in time.
         "throughput_ratio": statistics.median(after / before for before, after in zip(rates["bare"], rates["served"], strict=True)),
+        # How much vLLM alone differs from itself within this run: beyond a fifth, the machine had other work and a ratio says little.
+        "first_token_spread": spread(first["bare"]),
+        "throughput_spread": spread(rates["bare"]),
     }
+
+
+def spread(values: list[float]) -> float:
+    """The middle half's width, as a share of the median."""
+    low, middle, high = statistics.quantiles(values, n=4)
+    return (high - low) / middle
 
 
 # Whole answers ----------------------------------------------------------------------------------------------------------------------
@@ -228,8 +239,8 @@ def ask_all(stub: GeneratorServiceStub) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """The results as Markdown."""
 
-    def met(holds: bool) -> str:
-        return "met" if holds else "missed"
+    def met(holds: bool, noise: float = 0.0) -> str:
+        return "not conclusive: machine not quiet" if noise > QUIET else "met" if holds else "missed"
 
     lines = [
         "# Generator beside bare vLLM, and whole answers",
@@ -248,9 +259,9 @@ def table(result: dict[str, Any]) -> str:
             "| | vLLM | generator through gRPC | difference | goal | |",
             "|---|---|---|---|---|---|",
             f"| first token alone, ms | {engine['bare_first_token_ms']:.0f} | {engine['served_first_token_ms']:.0f} | "
-            f"+{added:.1f} ms | ≤ 10 ms | {met(added <= GOALS['first_token_ms'])} |",
+            f"{added:+.1f} ms | ≤ 10 ms | {met(added <= GOALS['first_token_ms'], engine['first_token_spread'])} |",
             f"| tokens per second, {AT_ONCE} at once | {engine['bare_tokens_per_second']:.1f} | {engine['served_tokens_per_second']:.1f} | "
-            f"× {ratio:.3f} | ≥ 0.97 | {met(ratio >= GOALS['throughput'])} |",
+            f"× {ratio:.3f} | ≥ 0.97 | {met(ratio >= GOALS['throughput'], engine['throughput_spread'])} |",
         ]
     if answers := result.get("answers"):
         seconds = answers["total_seconds"]
@@ -290,7 +301,7 @@ def main() -> int:
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     path.with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)
-    return 0 if "missed" not in text else 1
+    return 0 if not {"missed", "conclusive"} & set(re.findall(r"\w+", text)) else 1
 
 
 if __name__ == "__main__":
