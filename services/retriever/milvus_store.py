@@ -32,7 +32,6 @@ log = get_logger(__name__)
 _GRPC_OPTIONS = {
     "grpc.use_local_subchannel_pool": 1,
     "grpc.initial_reconnect_backoff_ms": 100,
-    "grpc.min_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 1_000,
 }
 _NOT_LOADED = 101
