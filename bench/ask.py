@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -288,6 +289,8 @@ def main() -> int:
     if arguments.client:
         asyncio.run(client(arguments.client))
         return 0
+    # Ending from outside must also end the stack this starts.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     path = ROOT / "bench/results/ask.json"
     result: dict[str, Any] = json.loads(path.read_text()) if arguments.only and path.exists() else {}
     result |= {"model": "SmolLM2-135M-Instruct (bfloat16, eager)", "load_before": os.getloadavg()[0]}
