@@ -46,7 +46,7 @@ from services.generator.prompting import Prompt, compose
 from services.generator.refusal import DEFAULT_THRESHOLD, answerability
 from services.generator.remembering import Remembering
 from services.generator.settings import AnswerSettings
-from services.generator.standalone import standalone_question, topic_changed
+from services.generator.standalone import search_query, standalone_question, topic_changed
 from services.generator.writing import Writing
 
 log = get_logger(__name__)
@@ -90,7 +90,7 @@ class Answering:
             recall_seconds = clock() - began
             yield Started(answer_id, ask.conversation_id, standalone, before.state, current_trace_id())
 
-            found = await self._retriever.search(ask.corpus, standalone, ask.retrieval)
+            found = await self._retriever.search(ask.corpus, search_query(ask.question, standalone), ask.retrieval)
             retrieval_seconds = clock() - began - recall_seconds
             probability = await asyncio.to_thread(answerability, standalone, found.passages, found.evidence)
             reason = self._reason_to_refuse(ask, found, probability)
