@@ -46,7 +46,10 @@ class WorkerSettings(Group):
     )
     batch_documents: int = Field(16, gt=0, description="Documents taken at a time.")
     batch_max_bytes: int = Field(256 * 2**10, gt=0, description="Bytes of documents taken at a time; one document may be larger.")
-    embed_texts: int = Field(128, gt=0, le=2048, description="Texts in one call of the embedder.")
+    embed_texts: int = Field(64, gt=0, le=2048, description="Texts in one call of the embedder; two calls are under way at a time.")
+    embed_timeout_seconds: float = Field(
+        600.0, gt=0, description="Longest call of the embedder. Long, because giving up on a busy embedder only has it do the work again."
+    )
     lease_seconds: float = Field(10.0, gt=1, description="A worker that shows no sign of life for so long has lost its documents.")
     max_losses: int = Field(3, gt=0, description="A document that has lost so many workers is set aside as FAILED.")
     retry_base_seconds: float = Field(2.0, gt=0, description="Wait after a first passing failure; doubles with each further one.")

@@ -207,6 +207,7 @@ class RetrieverStack:
             "CORELLA_RETRIEVER_BLOB_URL": str(self.folder / "blobs"),
             "CORELLA_RETRIEVER_IMPORT_ROOTS": f'["{self.import_root}"]',
             "CORELLA_RETRIEVER_LIMITS__DOCUMENT_MAX_BYTES": "2000000",
+            "CORELLA_RETRIEVER_EMBEDDER__TIMEOUT_SECONDS": "5",
             "CORELLA_RETRIEVER_WORKER__LEASE_SECONDS": "4",
             "CORELLA_RETRIEVER_WORKER__RETRY_BASE_SECONDS": "1",
         }

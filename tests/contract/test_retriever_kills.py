@@ -143,6 +143,18 @@ def test_an_embedder_that_is_away_delays_documents_and_fails_none(toy_stack: Ret
     check_whole(toy_stack, "embedder-away", 3)
 
 
+def test_an_embedder_slower_than_a_search_would_wait_is_waited_for(toy_stack: RetrieverStack, toy_embedder: ToyEmbedder) -> None:
+    toy_stack.create("patience")
+    toy_embedder.seconds_per_text = 3.5
+    toy_embedder.calls_begun = 0
+    try:
+        operation = toy_stack.wait(toy_stack.ingest("patience", pages(1)))
+    finally:
+        toy_embedder.seconds_per_text = 0.0
+    assert operation.succeeded_count == 1
+    assert toy_embedder.calls_begun == 1
+
+
 def test_a_killed_store_comes_back_with_everything_that_was_acknowledged(toy_stack: RetrieverStack, toy_embedder: ToyEmbedder) -> None:
     toy_stack.fill("store-killed", pages(5))
     operation = toy_stack.ingest("store-killed", pages(10))
