@@ -26,7 +26,7 @@ def ask(
     refuse_below: Annotated[
         float | None, typer.Option(min=0, max=1, help="Say “I do not know” when an answer is less probable. Default: calibrated.")
     ] = None,
-    max_tokens: Annotated[int, typer.Option(min=0, help="Longest answer in tokens. 0: the default, 160.")] = 0,
+    max_tokens: Annotated[int, typer.Option(min=0, help="Longest answer in tokens. 0: the default, 96.")] = 0,
     temperature: Annotated[float | None, typer.Option(min=0, max=2, help="0, the default: the same answer each time.")] = None,
     style: Annotated[str, typer.Option(help="Such as “bullet points”.", rich_help_panel=_STYLE)] = "",
     tone: Annotated[str, typer.Option(help="Such as “friendly”.", rich_help_panel=_STYLE)] = "",

@@ -221,7 +221,7 @@ class FinishReason(Enum):
 class GenerationOptions:
     """How a text is generated. Temperature 0 takes the most likely token each time."""
 
-    max_tokens: int = 160
+    max_tokens: int = 96
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None
