@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from corella.cli.context import Json, session
-from corella.cli.failures import FAILED, UserError
+from corella.cli.failures import FAILED
 
 if TYPE_CHECKING:
-    from corella.local.home import Home, RunRecord
+    from corella.local.home import Home
 
 PORT_BASE = 50050
 
@@ -87,33 +87,3 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
         show(found)
     if not found["healthy"]:
         raise typer.Exit(FAILED)
-
-
-def check_ports(ports: dict[str, int]) -> None:
-    """Raises `UserError` when somebody else listens on a port that is needed."""
-    import socket
-
-    from corella.local.processes import owner_of_port
-
-    taken = []
-    for name, port in ports.items():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                owner = owner_of_port(port)
-                taken.append(f"port {port} ({name})" + (f" by {owner}" if owner else ""))
-    if taken:
-        raise UserError(
-            "Taken by another program: " + ", ".join(taken) + ".",
-            hint="Stop that program, or choose other ports: corella up --port-base 51050",
-            reason="PORT_TAKEN",
-        )
-
-
-def rows(record: RunRecord) -> list[dict[str, Any]]:
-    """The processes of a run as plain values."""
-    from dataclasses import asdict
-
-    return [{**asdict(process), "port": record.ports.get(process.name)} for process in record.processes]

@@ -11,7 +11,7 @@ from corella.cli.output import console, duration, enum_word, line, size
 
 if TYPE_CHECKING:
     from corella.client import Corella
-    from corella.local.home import Home
+    from corella.local.home import Home, RunRecord
 
 SERVICES = {
     "embedder": "corella.v1.EmbedderService",
@@ -98,7 +98,6 @@ def _operations(corella: Corella) -> list[dict[str, Any]]:
 
 
 def _local(home: Home) -> dict[str, Any] | None:
-    from corella.cli.local import rows
     from corella.local.processes import family, find
 
     record = home.read()
@@ -193,3 +192,10 @@ def _show_contents(found: dict[str, Any], table: Callable[..., Any], out: Any) -
         out.print(operations)
     elif isinstance(found["operations"], list):
         out.print("Nothing is queued.")
+
+
+def rows(record: RunRecord) -> list[dict[str, Any]]:
+    """The processes of a run as plain values."""
+    from dataclasses import asdict
+
+    return [{**asdict(process), "port": record.ports.get(process.name)} for process in record.processes]

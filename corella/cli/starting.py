@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from corella.cli.failures import UserError
-from corella.cli.local import check_ports
 from corella.cli.output import console, duration, line, size, write_json
 from corella.local.home import Home, Ports, ProcessRecord, RunRecord
 from corella.local.prepare_models import EMBEDDING_MODEL, GENERATION_MODEL, prepare
@@ -192,3 +191,26 @@ def _remark(process: ProcessRecord) -> str:
     if process.state == "starting" and process.started_at:
         return f"{time.time() - process.started_at:.0f} s"
     return ""
+
+
+def check_ports(ports: dict[str, int]) -> None:
+    """Raises `UserError` when somebody else listens on a port that is needed."""
+    import socket
+
+    from corella.local.processes import owner_of_port
+
+    taken = []
+    for name, port in ports.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                owner = owner_of_port(port)
+                taken.append(f"port {port} ({name})" + (f" by {owner}" if owner else ""))
+    if taken:
+        raise UserError(
+            "Taken by another program: " + ", ".join(taken) + ".",
+            hint="Stop that program, or choose other ports: corella up --port-base 51050",
+            reason="PORT_TAKEN",
+        )
