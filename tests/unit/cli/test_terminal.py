@@ -24,7 +24,11 @@ Response = generator_pb2.AskResponse
 NOT_YET = "\0"
 """Bytes came, but no whole character."""
 # Makes the terminal the one that controls the session, so that Ctrl-C becomes SIGINT.
-CONTROLLED = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from corella.cli.main import run; run()"
+# A terminal's shell starts programs with Ctrl-C in force; whatever runs the tests may have it ignored, which children inherit.
+CONTROLLED = (
+    "import fcntl, signal, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "signal.signal(signal.SIGINT, signal.default_int_handler); from corella.cli.main import run; run()"
+)
 
 
 class Speaker(generator_pb2_grpc.GeneratorServiceServicer):
