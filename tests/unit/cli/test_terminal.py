@@ -67,23 +67,28 @@ class Terminal:
         )  # fmt: skip
         os.close(slave)
         self.seen = ""
+        self._read_to = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
-    def read_until(self, wanted: str, seconds: float = 20) -> str:
-        """Everything seen so far, once it holds `wanted` after what was asked for before."""
-        start, deadline = len(self.seen), time.monotonic() + seconds
-        while wanted not in self.seen[start:]:
+    def read_until(self, wanted: str, seconds: float = 20) -> None:
+        """Reads on until `wanted` has come, counted from behind what was waited for before."""
+        deadline = time.monotonic() + seconds
+        while wanted not in self.seen[self._read_to :]:
             left = deadline - time.monotonic()
-            assert left > 0, f"no {wanted!r} in {self.seen[start:]!r}"
+            assert left > 0, f"no {wanted!r} in {self.seen[self._read_to :]!r}"
             if select.select([self._master], [], [], left)[0]:
                 self.seen += self._read()
-        return self.seen[start:]
+        self._read_to = self.seen.index(wanted, self._read_to) + len(wanted)
 
-    def read_to_end(self) -> str:
-        while piece := self._read():
+    def read_to_end(self, seconds: float = 20) -> str:
+        deadline = time.monotonic() + seconds
+        while True:
+            assert select.select([self._master], [], [], max(0.0, deadline - time.monotonic()))[0], f"it goes on: {self.seen[-200:]!r}"
+            if not (piece := self._read()):
+                break
             self.seen += piece
         self.process.wait(10)
         return self.seen
@@ -164,6 +169,9 @@ def test_ctrl_c_at_the_prompt_ends_nothing_and_ctrl_d_does(terminal: Callable[..
     time.sleep(0.5)
     opened.type("\x03")
     opened.read_until("Ctrl-D ends")
+    # An end of input typed before readline listens again would be swallowed when it takes the terminal over.
+    opened.read_until("› ")
+    time.sleep(0.5)
     opened.type("\x04")
     opened.read_to_end()
     assert opened.process.returncode == 0
