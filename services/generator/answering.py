@@ -46,7 +46,7 @@ from services.generator.prompting import Prompt, compose
 from services.generator.refusal import DEFAULT_THRESHOLD, answerability
 from services.generator.remembering import Remembering
 from services.generator.settings import AnswerSettings
-from services.generator.standalone import search_query, standalone_question, topic_changed
+from services.generator.standalone import answered_question, search_query, standalone_question, topic_changed
 from services.generator.writing import Writing
 
 log = get_logger(__name__)
@@ -95,14 +95,15 @@ class Answering:
             probability = await asyncio.to_thread(answerability, standalone, found.passages, found.evidence)
             reason = self._reason_to_refuse(ask, found, probability)
             if reason is None:
-                prompt = self._compose(ask, standalone, found.passages, Recollection() if changed else before)
+                asked = answered_question(ask.question, standalone)
+                prompt = self._compose(ask, asked, found.passages, Recollection() if changed else before)
                 yield Found(prompt.passages, probability, found.evidence)
                 writing = Writing(self._engine, prompt.messages, ask.options, "answer")
                 async with aclosing(writing.pieces()) as pieces:  # type: ignore[type-var]
                     async for piece in pieces:
                         yield Delta(piece)
                 with tracer.start_as_current_span("cite"):
-                    cited = await asyncio.to_thread(cite, writing.text, prompt.passages, standalone)
+                    cited = await asyncio.to_thread(cite, writing.text, prompt.passages, asked)
                 passages, usage, finish = prompt.passages, writing.usage, writing.finish_reason
             else:
                 yield Found(found.passages, probability, found.evidence)
@@ -131,12 +132,12 @@ class Answering:
         threshold = default if ask.retrieval.refusal_threshold is None else ask.retrieval.refusal_threshold
         return RefusalReason.WEAK_EVIDENCE if probability < threshold else None
 
-    def _compose(self, ask: Ask, standalone: str, passages: tuple[Passage, ...], before: Recollection) -> Prompt:
+    def _compose(self, ask: Ask, asked: str, passages: tuple[Passage, ...], before: Recollection) -> Prompt:
         engine = self._engine
         # The template's own tokens are few; 32 covers those of every model we know.
         room = engine.context_tokens - ask.options.max_tokens - 32
         prompt = compose(
-            standalone,
+            asked,
             passages,
             summary=before.summary.text,
             style=ask.style,

@@ -51,6 +51,19 @@ def search_query(question: str, standalone: str) -> str:
     return question if standalone == question else f"{question} {standalone}"
 
 
+def answered_question(question: str, standalone: str) -> str:
+    """Return what the model is asked, and what its answer is measured against: the question with the names it leans on.
+
+    The other words that were added help to find passages, but would make an answer to the turn before look like one to this turn. They
+    stay where the question says only what is different now ("And of the Ondel L5?").
+    """
+    if standalone == question or _REPLACES.search(question) or not terms(question).content:
+        return standalone
+    added = standalone.removeprefix(question).strip(" ()").split()
+    names = [word for word in added if word[:1].isupper() or any(char.isdigit() for char in word)]
+    return f"{question} ({' '.join(names)})" if names else standalone
+
+
 def depends(question: str) -> bool:
     """Tell whether `question` leans on what was said before: a pronoun, a beginning such as "and", or hardly any content."""
     return bool(_DEPENDENT.search(question)) or len(terms(question).content) < 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.generator.domain import Turn
-from services.generator.standalone import search_query, standalone_question, topic_changed
+from services.generator.standalone import answered_question, search_query, standalone_question, topic_changed
 
 WARRANTY = Turn("How long is the warranty of the Brask Hub?", "The warranty of the Brask Hub is 18 months.")
 
@@ -81,3 +81,16 @@ def test_a_first_question_does_not_change_the_topic() -> None:
 
 def test_a_near_question_in_other_words_does_not_change_the_topic() -> None:
     assert not topic_changed("What is the guarantee period of gateway boxes?", [WARRANTY], "", similarity=0.7)
+
+
+@pytest.mark.parametrize(
+    ("question", "earlier", "asked"),
+    [
+        ("How long is its warranty?", "Which depths does the Murrow Deep measure at?", "How long is its warranty? (Murrow Deep)"),
+        ("And abroad?", "What is the hotel limit in London?", "And abroad? (hotel limit London)"),
+        ("How long is the warranty of the Ondel L5?", "Which depths does the Murrow Deep measure at?", None),
+    ],
+)
+def test_the_model_is_asked_the_question_with_the_names_it_leans_on(question: str, earlier: str, asked: str | None) -> None:
+    standalone = standalone_question(question, "", [Turn(earlier, "10 cm.")])
+    assert answered_question(question, standalone) == (asked or question)
