@@ -9,7 +9,7 @@ if ! corella status --json 2>/dev/null | grep -q '"supervisor_alive": true'; the
   trap 'corella down' EXIT
 fi
 corella up --detach
-corella eval answers samples --output bench/results/answers-samples.md
+corella eval answers samples --output bench/results/answers.md
 if [ -n "${DATA:-}" ]; then
   # shellcheck disable=SC2086  # several folders may be named
   corella eval retrieval $DATA --output bench/results/retrieval.md

@@ -46,7 +46,7 @@ def retrieval(
             finally:
                 _drop(corella.retriever, corpus, keep)
     tables = [("nDCG@10", report.retrieval_table(scores)), ("Recall and time", report.timing_table(scores))]
-    _show("Retrieval", "corella eval retrieval", tables, output, as_json)
+    _show("Retrieval", _command("retrieval", limit), tables, output, as_json)
 
 
 @app.command()
@@ -77,7 +77,11 @@ def answers(
                 summaries.append((question_set.name, summarize(judged)))
             finally:
                 _drop(corella.retriever, corpus, keep)
-    _show("Answers", "corella eval answers", [("", report.answer_table(summaries))], output, as_json)
+    _show("Answers", _command("answers", limit), [("", report.answer_table(summaries))], output, as_json)
+
+
+def _command(what: str, limit: int | None) -> str:
+    return f"corella eval {what}" + (f" --limit {limit}" if limit else "")
 
 
 def _loaded(load: Any, folder: Path, **options: Any) -> Any:

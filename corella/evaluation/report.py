@@ -83,6 +83,6 @@ def write(path: Path, title: str, command: str, tables: Sequence[tuple[str, Tabl
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     lines = [f"# {title}", "", f"`{command}`, {datetime.date.today().isoformat()}, {machine}.", ""]
     for caption, table in tables:
-        lines += [caption, "", markdown(table), ""]
+        lines += [*([caption, ""] if caption else []), markdown(table), ""]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines), encoding="utf-8")
