@@ -110,7 +110,7 @@ class GenerationOptions(_message.Message):
     def __init__(self, max_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class AskRequest(_message.Message):
-    __slots__ = ("question", "corpus", "conversation", "summary_token", "retrieval", "style", "generation", "skip_memory")
+    __slots__ = ("question", "corpus", "conversation", "summary_token", "retrieval", "style", "generation", "skip_memory", "adapter")
     QUESTION_FIELD_NUMBER: _ClassVar[int]
     CORPUS_FIELD_NUMBER: _ClassVar[int]
     CONVERSATION_FIELD_NUMBER: _ClassVar[int]
@@ -119,6 +119,7 @@ class AskRequest(_message.Message):
     STYLE_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     SKIP_MEMORY_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_FIELD_NUMBER: _ClassVar[int]
     question: str
     corpus: str
     conversation: str
@@ -127,7 +128,8 @@ class AskRequest(_message.Message):
     style: AnswerStyle
     generation: GenerationOptions
     skip_memory: bool
-    def __init__(self, question: _Optional[str] = ..., corpus: _Optional[str] = ..., conversation: _Optional[str] = ..., summary_token: _Optional[bytes] = ..., retrieval: _Optional[_Union[RetrievalOptions, _Mapping]] = ..., style: _Optional[_Union[AnswerStyle, _Mapping]] = ..., generation: _Optional[_Union[GenerationOptions, _Mapping]] = ..., skip_memory: bool = ...) -> None: ...
+    adapter: str
+    def __init__(self, question: _Optional[str] = ..., corpus: _Optional[str] = ..., conversation: _Optional[str] = ..., summary_token: _Optional[bytes] = ..., retrieval: _Optional[_Union[RetrievalOptions, _Mapping]] = ..., style: _Optional[_Union[AnswerStyle, _Mapping]] = ..., generation: _Optional[_Union[GenerationOptions, _Mapping]] = ..., skip_memory: bool = ..., adapter: _Optional[str] = ...) -> None: ...
 
 class AskResponse(_message.Message):
     __slots__ = ("started", "passages", "delta", "citations", "completion", "memory")
@@ -298,12 +300,14 @@ class ChatMessage(_message.Message):
     def __init__(self, role: _Optional[_Union[ChatRole, str]] = ..., text: _Optional[str] = ...) -> None: ...
 
 class CompleteRequest(_message.Message):
-    __slots__ = ("messages", "generation")
+    __slots__ = ("messages", "generation", "adapter")
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_FIELD_NUMBER: _ClassVar[int]
     messages: _containers.RepeatedCompositeFieldContainer[ChatMessage]
     generation: GenerationOptions
-    def __init__(self, messages: _Optional[_Iterable[_Union[ChatMessage, _Mapping]]] = ..., generation: _Optional[_Union[GenerationOptions, _Mapping]] = ...) -> None: ...
+    adapter: str
+    def __init__(self, messages: _Optional[_Iterable[_Union[ChatMessage, _Mapping]]] = ..., generation: _Optional[_Union[GenerationOptions, _Mapping]] = ..., adapter: _Optional[str] = ...) -> None: ...
 
 class CompleteResponse(_message.Message):
     __slots__ = ("delta", "completion")
@@ -476,13 +480,127 @@ class GetGenerationModelResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[GenerationModel, _Mapping]] = ...) -> None: ...
 
 class GenerationModel(_message.Message):
-    __slots__ = ("display_name", "context_tokens", "adapter", "engine")
+    __slots__ = ("display_name", "context_tokens", "adapter", "engine", "fingerprint", "max_adapter_rank")
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     ADAPTER_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    MAX_ADAPTER_RANK_FIELD_NUMBER: _ClassVar[int]
     display_name: str
     context_tokens: int
     adapter: str
     engine: str
-    def __init__(self, display_name: _Optional[str] = ..., context_tokens: _Optional[int] = ..., adapter: _Optional[str] = ..., engine: _Optional[str] = ...) -> None: ...
+    fingerprint: str
+    max_adapter_rank: int
+    def __init__(self, display_name: _Optional[str] = ..., context_tokens: _Optional[int] = ..., adapter: _Optional[str] = ..., engine: _Optional[str] = ..., fingerprint: _Optional[str] = ..., max_adapter_rank: _Optional[int] = ...) -> None: ...
+
+class RenderPromptRequest(_message.Message):
+    __slots__ = ("question", "chat")
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    CHAT_FIELD_NUMBER: _ClassVar[int]
+    question: GroundedQuestion
+    chat: Chat
+    def __init__(self, question: _Optional[_Union[GroundedQuestion, _Mapping]] = ..., chat: _Optional[_Union[Chat, _Mapping]] = ...) -> None: ...
+
+class GroundedQuestion(_message.Message):
+    __slots__ = ("question", "passages", "style")
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    PASSAGES_FIELD_NUMBER: _ClassVar[int]
+    STYLE_FIELD_NUMBER: _ClassVar[int]
+    question: str
+    passages: _containers.RepeatedCompositeFieldContainer[_retriever_pb2.Passage]
+    style: AnswerStyle
+    def __init__(self, question: _Optional[str] = ..., passages: _Optional[_Iterable[_Union[_retriever_pb2.Passage, _Mapping]]] = ..., style: _Optional[_Union[AnswerStyle, _Mapping]] = ...) -> None: ...
+
+class Chat(_message.Message):
+    __slots__ = ("messages",)
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    messages: _containers.RepeatedCompositeFieldContainer[ChatMessage]
+    def __init__(self, messages: _Optional[_Iterable[_Union[ChatMessage, _Mapping]]] = ...) -> None: ...
+
+class RenderPromptResponse(_message.Message):
+    __slots__ = ("messages", "token_ids", "passage_count", "answerability", "refusal_threshold")
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
+    PASSAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ANSWERABILITY_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    messages: _containers.RepeatedCompositeFieldContainer[ChatMessage]
+    token_ids: _containers.RepeatedScalarFieldContainer[int]
+    passage_count: int
+    answerability: float
+    refusal_threshold: float
+    def __init__(self, messages: _Optional[_Iterable[_Union[ChatMessage, _Mapping]]] = ..., token_ids: _Optional[_Iterable[int]] = ..., passage_count: _Optional[int] = ..., answerability: _Optional[float] = ..., refusal_threshold: _Optional[float] = ...) -> None: ...
+
+class CiteTextRequest(_message.Message):
+    __slots__ = ("question", "passages", "text")
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    PASSAGES_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    question: str
+    passages: _containers.RepeatedCompositeFieldContainer[_retriever_pb2.Passage]
+    text: str
+    def __init__(self, question: _Optional[str] = ..., passages: _Optional[_Iterable[_Union[_retriever_pb2.Passage, _Mapping]]] = ..., text: _Optional[str] = ...) -> None: ...
+
+class CiteTextResponse(_message.Message):
+    __slots__ = ("answer", "dropped_citation_count", "dropped_sentence_count")
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_CITATION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_SENTENCE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    answer: Answer
+    dropped_citation_count: int
+    dropped_sentence_count: int
+    def __init__(self, answer: _Optional[_Union[Answer, _Mapping]] = ..., dropped_citation_count: _Optional[int] = ..., dropped_sentence_count: _Optional[int] = ...) -> None: ...
+
+class ScoreTextRequest(_message.Message):
+    __slots__ = ("messages", "text", "adapter")
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_FIELD_NUMBER: _ClassVar[int]
+    messages: _containers.RepeatedCompositeFieldContainer[ChatMessage]
+    text: str
+    adapter: str
+    def __init__(self, messages: _Optional[_Iterable[_Union[ChatMessage, _Mapping]]] = ..., text: _Optional[str] = ..., adapter: _Optional[str] = ...) -> None: ...
+
+class ScoreTextResponse(_message.Message):
+    __slots__ = ("token_count", "log_likelihood", "adapter")
+    TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LOG_LIKELIHOOD_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_FIELD_NUMBER: _ClassVar[int]
+    token_count: int
+    log_likelihood: float
+    adapter: str
+    def __init__(self, token_count: _Optional[int] = ..., log_likelihood: _Optional[float] = ..., adapter: _Optional[str] = ...) -> None: ...
+
+class GetUsageRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetUsageResponse(_message.Message):
+    __slots__ = ("totals", "since")
+    TOTALS_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    totals: _containers.RepeatedCompositeFieldContainer[UsageTotal]
+    since: _timestamp_pb2.Timestamp
+    def __init__(self, totals: _Optional[_Iterable[_Union[UsageTotal, _Mapping]]] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class UsageTotal(_message.Message):
+    __slots__ = ("purpose", "adapted", "count", "prompt_tokens", "cached_prompt_tokens", "completion_tokens", "retrieval_seconds", "engine_seconds")
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    ADAPTED_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    CACHED_PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    RETRIEVAL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    purpose: str
+    adapted: bool
+    count: int
+    prompt_tokens: int
+    cached_prompt_tokens: int
+    completion_tokens: int
+    retrieval_seconds: float
+    engine_seconds: float
+    def __init__(self, purpose: _Optional[str] = ..., adapted: bool = ..., count: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., cached_prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., retrieval_seconds: _Optional[float] = ..., engine_seconds: _Optional[float] = ...) -> None: ...

@@ -30,7 +30,9 @@ class GeneratorServiceStub(object):
 
     Errors every method may return, with `google.rpc.ErrorInfo` (domain `corella`):
     - INVALID_ARGUMENT (`BadRequest` lists every violation): a field is missing, too long or malformed.
-    - NOT_FOUND (reason `CORPUS_NOT_FOUND`, `CONVERSATION_NOT_FOUND` or `ANSWER_NOT_FOUND`).
+    - NOT_FOUND (reason `CORPUS_NOT_FOUND`, `CONVERSATION_NOT_FOUND`, `ANSWER_NOT_FOUND` or `ADAPTER_NOT_FOUND`).
+    - FAILED_PRECONDITION (reason `ADAPTER_REFUSED`): a version was named whose files are not what they should be, or that this
+    deployment cannot serve; (reason `ADAPTERS_OFF`): a version was named and this deployment serves none.
     - RESOURCE_EXHAUSTED (reason `QUEUE_FULL`, with `RetryInfo`): too many answers are waiting; retry after the delay.
     - UNAVAILABLE (with `RetryInfo`): the retriever or the engine cannot be reached. Without retrieval there is no answer.
     - DEADLINE_EXCEEDED: the time the caller gave, or the server's maximum where the caller gave none, is over.
@@ -88,6 +90,26 @@ class GeneratorServiceStub(object):
                 request_serializer=corella_dot_v1_dot_generator__pb2.GetGenerationModelRequest.SerializeToString,
                 response_deserializer=corella_dot_v1_dot_generator__pb2.GetGenerationModelResponse.FromString,
                 _registered_method=True)
+        self.RenderPrompt = channel.unary_unary(
+                '/corella.v1.GeneratorService/RenderPrompt',
+                request_serializer=corella_dot_v1_dot_generator__pb2.RenderPromptRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_generator__pb2.RenderPromptResponse.FromString,
+                _registered_method=True)
+        self.CiteText = channel.unary_unary(
+                '/corella.v1.GeneratorService/CiteText',
+                request_serializer=corella_dot_v1_dot_generator__pb2.CiteTextRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_generator__pb2.CiteTextResponse.FromString,
+                _registered_method=True)
+        self.ScoreText = channel.unary_unary(
+                '/corella.v1.GeneratorService/ScoreText',
+                request_serializer=corella_dot_v1_dot_generator__pb2.ScoreTextRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_generator__pb2.ScoreTextResponse.FromString,
+                _registered_method=True)
+        self.GetUsage = channel.unary_unary(
+                '/corella.v1.GeneratorService/GetUsage',
+                request_serializer=corella_dot_v1_dot_generator__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_generator__pb2.GetUsageResponse.FromString,
+                _registered_method=True)
 
 
 class GeneratorServiceServicer(object):
@@ -95,7 +117,9 @@ class GeneratorServiceServicer(object):
 
     Errors every method may return, with `google.rpc.ErrorInfo` (domain `corella`):
     - INVALID_ARGUMENT (`BadRequest` lists every violation): a field is missing, too long or malformed.
-    - NOT_FOUND (reason `CORPUS_NOT_FOUND`, `CONVERSATION_NOT_FOUND` or `ANSWER_NOT_FOUND`).
+    - NOT_FOUND (reason `CORPUS_NOT_FOUND`, `CONVERSATION_NOT_FOUND`, `ANSWER_NOT_FOUND` or `ADAPTER_NOT_FOUND`).
+    - FAILED_PRECONDITION (reason `ADAPTER_REFUSED`): a version was named whose files are not what they should be, or that this
+    deployment cannot serve; (reason `ADAPTERS_OFF`): a version was named and this deployment serves none.
     - RESOURCE_EXHAUSTED (reason `QUEUE_FULL`, with `RetryInfo`): too many answers are waiting; retry after the delay.
     - UNAVAILABLE (with `RetryInfo`): the retriever or the engine cannot be reached. Without retrieval there is no answer.
     - DEADLINE_EXCEEDED: the time the caller gave, or the server's maximum where the caller gave none, is over.
@@ -176,6 +200,41 @@ class GeneratorServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RenderPrompt(self, request, context):
+        """Renders a prompt exactly as it would be served: the messages and their token ids. Nothing is generated.
+
+        For training and evaluation, which must see what serving sees. With `question` the passages are the caller's; they are not
+        looked up.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CiteText(self, request, context):
+        """Checks a text against passages as `Ask` checks what the model wrote: sentences nothing supports go, the others get citations.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ScoreText(self, request, context):
+        """Tells how likely the model finds a text that somebody else wrote. Nothing is generated and nothing is kept.
+
+        Returns UNIMPLEMENTED (reason `NOT_IMPLEMENTED`) with an engine that does not tell.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUsage(self, request, context):
+        """Returns what answers have cost since counting began, summed over all replicas.
+
+        Returns UNAVAILABLE (reason `MEMORY_UNAVAILABLE`) when the store cannot be reached.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GeneratorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -224,6 +283,26 @@ def add_GeneratorServiceServicer_to_server(servicer, server):
                     request_deserializer=corella_dot_v1_dot_generator__pb2.GetGenerationModelRequest.FromString,
                     response_serializer=corella_dot_v1_dot_generator__pb2.GetGenerationModelResponse.SerializeToString,
             ),
+            'RenderPrompt': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenderPrompt,
+                    request_deserializer=corella_dot_v1_dot_generator__pb2.RenderPromptRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_generator__pb2.RenderPromptResponse.SerializeToString,
+            ),
+            'CiteText': grpc.unary_unary_rpc_method_handler(
+                    servicer.CiteText,
+                    request_deserializer=corella_dot_v1_dot_generator__pb2.CiteTextRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_generator__pb2.CiteTextResponse.SerializeToString,
+            ),
+            'ScoreText': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScoreText,
+                    request_deserializer=corella_dot_v1_dot_generator__pb2.ScoreTextRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_generator__pb2.ScoreTextResponse.SerializeToString,
+            ),
+            'GetUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsage,
+                    request_deserializer=corella_dot_v1_dot_generator__pb2.GetUsageRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_generator__pb2.GetUsageResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'corella.v1.GeneratorService', rpc_method_handlers)
@@ -237,7 +316,9 @@ class GeneratorService(object):
 
     Errors every method may return, with `google.rpc.ErrorInfo` (domain `corella`):
     - INVALID_ARGUMENT (`BadRequest` lists every violation): a field is missing, too long or malformed.
-    - NOT_FOUND (reason `CORPUS_NOT_FOUND`, `CONVERSATION_NOT_FOUND` or `ANSWER_NOT_FOUND`).
+    - NOT_FOUND (reason `CORPUS_NOT_FOUND`, `CONVERSATION_NOT_FOUND`, `ANSWER_NOT_FOUND` or `ADAPTER_NOT_FOUND`).
+    - FAILED_PRECONDITION (reason `ADAPTER_REFUSED`): a version was named whose files are not what they should be, or that this
+    deployment cannot serve; (reason `ADAPTERS_OFF`): a version was named and this deployment serves none.
     - RESOURCE_EXHAUSTED (reason `QUEUE_FULL`, with `RetryInfo`): too many answers are waiting; retry after the delay.
     - UNAVAILABLE (with `RetryInfo`): the retriever or the engine cannot be reached. Without retrieval there is no answer.
     - DEADLINE_EXCEEDED: the time the caller gave, or the server's maximum where the caller gave none, is over.
@@ -477,6 +558,114 @@ class GeneratorService(object):
             '/corella.v1.GeneratorService/GetGenerationModel',
             corella_dot_v1_dot_generator__pb2.GetGenerationModelRequest.SerializeToString,
             corella_dot_v1_dot_generator__pb2.GetGenerationModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenderPrompt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.GeneratorService/RenderPrompt',
+            corella_dot_v1_dot_generator__pb2.RenderPromptRequest.SerializeToString,
+            corella_dot_v1_dot_generator__pb2.RenderPromptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CiteText(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.GeneratorService/CiteText',
+            corella_dot_v1_dot_generator__pb2.CiteTextRequest.SerializeToString,
+            corella_dot_v1_dot_generator__pb2.CiteTextResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScoreText(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.GeneratorService/ScoreText',
+            corella_dot_v1_dot_generator__pb2.ScoreTextRequest.SerializeToString,
+            corella_dot_v1_dot_generator__pb2.ScoreTextResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.GeneratorService/GetUsage',
+            corella_dot_v1_dot_generator__pb2.GetUsageRequest.SerializeToString,
+            corella_dot_v1_dot_generator__pb2.GetUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -96,6 +96,16 @@ class RetrieverServiceStub(object):
                 request_serializer=corella_dot_v1_dot_retriever__pb2.SearchRequest.SerializeToString,
                 response_deserializer=corella_dot_v1_dot_retriever__pb2.SearchResponse.FromString,
                 _registered_method=True)
+        self.ListChunks = channel.unary_unary(
+                '/corella.v1.RetrieverService/ListChunks',
+                request_serializer=corella_dot_v1_dot_retriever__pb2.ListChunksRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_retriever__pb2.ListChunksResponse.FromString,
+                _registered_method=True)
+        self.BatchGetChunks = channel.unary_unary(
+                '/corella.v1.RetrieverService/BatchGetChunks',
+                request_serializer=corella_dot_v1_dot_retriever__pb2.BatchGetChunksRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_retriever__pb2.BatchGetChunksResponse.FromString,
+                _registered_method=True)
         self.GetOperation = channel.unary_unary(
                 '/corella.v1.RetrieverService/GetOperation',
                 request_serializer=corella_dot_v1_dot_retriever__pb2.GetOperationRequest.SerializeToString,
@@ -221,6 +231,22 @@ class RetrieverServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListChunks(self, request, context):
+        """Lists the chunks of a document in their order, as passages without scores.
+
+        Returns NOT_FOUND (reason `DOCUMENT_NOT_FOUND`) if there is no such document.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetChunks(self, request, context):
+        """Returns chunks by name, and says which of them are not there: their document was deleted or has changed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetOperation(self, request, context):
         """Returns one operation.
         """
@@ -303,6 +329,16 @@ def add_RetrieverServiceServicer_to_server(servicer, server):
                     servicer.Search,
                     request_deserializer=corella_dot_v1_dot_retriever__pb2.SearchRequest.FromString,
                     response_serializer=corella_dot_v1_dot_retriever__pb2.SearchResponse.SerializeToString,
+            ),
+            'ListChunks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListChunks,
+                    request_deserializer=corella_dot_v1_dot_retriever__pb2.ListChunksRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_retriever__pb2.ListChunksResponse.SerializeToString,
+            ),
+            'BatchGetChunks': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetChunks,
+                    request_deserializer=corella_dot_v1_dot_retriever__pb2.BatchGetChunksRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_retriever__pb2.BatchGetChunksResponse.SerializeToString,
             ),
             'GetOperation': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOperation,
@@ -607,6 +643,60 @@ class RetrieverService(object):
             '/corella.v1.RetrieverService/Search',
             corella_dot_v1_dot_retriever__pb2.SearchRequest.SerializeToString,
             corella_dot_v1_dot_retriever__pb2.SearchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListChunks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.RetrieverService/ListChunks',
+            corella_dot_v1_dot_retriever__pb2.ListChunksRequest.SerializeToString,
+            corella_dot_v1_dot_retriever__pb2.ListChunksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetChunks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.RetrieverService/BatchGetChunks',
+            corella_dot_v1_dot_retriever__pb2.BatchGetChunksRequest.SerializeToString,
+            corella_dot_v1_dot_retriever__pb2.BatchGetChunksResponse.FromString,
             options,
             channel_credentials,
             insecure,

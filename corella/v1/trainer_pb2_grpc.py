@@ -29,10 +29,10 @@ class TrainerServiceStub(object):
     """Trains adapters from examples, judges them through the serving path, and decides which one serves.
 
     Errors every method may return, with `google.rpc.ErrorInfo` (domain `corella`):
-    - UNIMPLEMENTED (reason `NOT_IMPLEMENTED`): this version of the trainer does not do this yet. Every method but the lists, which are
-    then empty.
-    - INVALID_ARGUMENT (`BadRequest` lists every violation): a field is missing, too long or malformed.
-    - NOT_FOUND (reason `DATASET_NOT_FOUND`, `JOB_NOT_FOUND`, `EVALUATION_NOT_FOUND` or `ADAPTER_NOT_FOUND`).
+    - INVALID_ARGUMENT (`BadRequest` lists every violation): a field is missing, too long or malformed; (reason `REQUEST_ID_REUSED`): the
+    `request_id` was used for another request.
+    - NOT_FOUND (reason `DATASET_NOT_FOUND`, `JOB_NOT_FOUND`, `EVALUATION_NOT_FOUND`, `ADAPTER_NOT_FOUND` or `SCHEDULE_NOT_FOUND`).
+    - UNAVAILABLE (reason `RECORDS_UNAVAILABLE` or `SHELF_UNAVAILABLE`, with `RetryInfo`): Redis or the shared storage cannot be reached.
     - UNAUTHENTICATED (reason `TOKEN_MISSING` or `TOKEN_INVALID`): authentication is on and the bearer token is not known.
 
     Methods that change something take a `request_id` (AIP-155), as those of `RetrieverService` do.
@@ -49,6 +49,11 @@ class TrainerServiceStub(object):
                 request_serializer=corella_dot_v1_dot_trainer__pb2.CreateDatasetRequest.SerializeToString,
                 response_deserializer=corella_dot_v1_dot_trainer__pb2.CreateDatasetResponse.FromString,
                 _registered_method=True)
+        self.BuildDataset = channel.unary_unary(
+                '/corella.v1.TrainerService/BuildDataset',
+                request_serializer=corella_dot_v1_dot_trainer__pb2.BuildDatasetRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_trainer__pb2.BuildDatasetResponse.FromString,
+                _registered_method=True)
         self.GetDataset = channel.unary_unary(
                 '/corella.v1.TrainerService/GetDataset',
                 request_serializer=corella_dot_v1_dot_trainer__pb2.GetDatasetRequest.SerializeToString,
@@ -58,6 +63,11 @@ class TrainerServiceStub(object):
                 '/corella.v1.TrainerService/ListDatasets',
                 request_serializer=corella_dot_v1_dot_trainer__pb2.ListDatasetsRequest.SerializeToString,
                 response_deserializer=corella_dot_v1_dot_trainer__pb2.ListDatasetsResponse.FromString,
+                _registered_method=True)
+        self.ListExamples = channel.unary_unary(
+                '/corella.v1.TrainerService/ListExamples',
+                request_serializer=corella_dot_v1_dot_trainer__pb2.ListExamplesRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_trainer__pb2.ListExamplesResponse.FromString,
                 _registered_method=True)
         self.DeleteDataset = channel.unary_unary(
                 '/corella.v1.TrainerService/DeleteDataset',
@@ -89,6 +99,16 @@ class TrainerServiceStub(object):
                 request_serializer=corella_dot_v1_dot_trainer__pb2.CancelJobRequest.SerializeToString,
                 response_deserializer=corella_dot_v1_dot_trainer__pb2.CancelJobResponse.FromString,
                 _registered_method=True)
+        self.GetJobLog = channel.unary_unary(
+                '/corella.v1.TrainerService/GetJobLog',
+                request_serializer=corella_dot_v1_dot_trainer__pb2.GetJobLogRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_trainer__pb2.GetJobLogResponse.FromString,
+                _registered_method=True)
+        self.GetJobReport = channel.unary_unary(
+                '/corella.v1.TrainerService/GetJobReport',
+                request_serializer=corella_dot_v1_dot_trainer__pb2.GetJobReportRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_trainer__pb2.GetJobReportResponse.FromString,
+                _registered_method=True)
         self.GetEvaluation = channel.unary_unary(
                 '/corella.v1.TrainerService/GetEvaluation',
                 request_serializer=corella_dot_v1_dot_trainer__pb2.GetEvaluationRequest.SerializeToString,
@@ -114,25 +134,58 @@ class TrainerServiceStub(object):
                 request_serializer=corella_dot_v1_dot_trainer__pb2.RollBackAdapterRequest.SerializeToString,
                 response_deserializer=corella_dot_v1_dot_trainer__pb2.RollBackAdapterResponse.FromString,
                 _registered_method=True)
+        self.GetServing = channel.unary_unary(
+                '/corella.v1.TrainerService/GetServing',
+                request_serializer=corella_dot_v1_dot_trainer__pb2.GetServingRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_trainer__pb2.GetServingResponse.FromString,
+                _registered_method=True)
+        self.CreateSchedule = channel.unary_unary(
+                '/corella.v1.TrainerService/CreateSchedule',
+                request_serializer=corella_dot_v1_dot_trainer__pb2.CreateScheduleRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_trainer__pb2.CreateScheduleResponse.FromString,
+                _registered_method=True)
+        self.ListSchedules = channel.unary_unary(
+                '/corella.v1.TrainerService/ListSchedules',
+                request_serializer=corella_dot_v1_dot_trainer__pb2.ListSchedulesRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_trainer__pb2.ListSchedulesResponse.FromString,
+                _registered_method=True)
+        self.DeleteSchedule = channel.unary_unary(
+                '/corella.v1.TrainerService/DeleteSchedule',
+                request_serializer=corella_dot_v1_dot_trainer__pb2.DeleteScheduleRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_trainer__pb2.DeleteScheduleResponse.FromString,
+                _registered_method=True)
+        self.GetCost = channel.unary_unary(
+                '/corella.v1.TrainerService/GetCost',
+                request_serializer=corella_dot_v1_dot_trainer__pb2.GetCostRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_trainer__pb2.GetCostResponse.FromString,
+                _registered_method=True)
 
 
 class TrainerServiceServicer(object):
     """Trains adapters from examples, judges them through the serving path, and decides which one serves.
 
     Errors every method may return, with `google.rpc.ErrorInfo` (domain `corella`):
-    - UNIMPLEMENTED (reason `NOT_IMPLEMENTED`): this version of the trainer does not do this yet. Every method but the lists, which are
-    then empty.
-    - INVALID_ARGUMENT (`BadRequest` lists every violation): a field is missing, too long or malformed.
-    - NOT_FOUND (reason `DATASET_NOT_FOUND`, `JOB_NOT_FOUND`, `EVALUATION_NOT_FOUND` or `ADAPTER_NOT_FOUND`).
+    - INVALID_ARGUMENT (`BadRequest` lists every violation): a field is missing, too long or malformed; (reason `REQUEST_ID_REUSED`): the
+    `request_id` was used for another request.
+    - NOT_FOUND (reason `DATASET_NOT_FOUND`, `JOB_NOT_FOUND`, `EVALUATION_NOT_FOUND`, `ADAPTER_NOT_FOUND` or `SCHEDULE_NOT_FOUND`).
+    - UNAVAILABLE (reason `RECORDS_UNAVAILABLE` or `SHELF_UNAVAILABLE`, with `RetryInfo`): Redis or the shared storage cannot be reached.
     - UNAUTHENTICATED (reason `TOKEN_MISSING` or `TOKEN_INVALID`): authentication is on and the bearer token is not known.
 
     Methods that change something take a `request_id` (AIP-155), as those of `RetrieverService` do.
     """
 
     def CreateDataset(self, request_iterator, context):
-        """Takes examples as a stream of JSON lines, checks and splits them.
+        """Takes examples as a stream of JSON lines, checks and splits them. docs/examples.md describes the lines.
 
         Returns INVALID_ARGUMENT (reason `EXAMPLES_INVALID`) with one violation for each bad line, up to 100; nothing is then stored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BuildDataset(self, request, context):
+        """Makes a dataset from feedback, from a corpus, from other datasets, or from several of these, and returns at once; `Dataset.state`
+        tells how far it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,6 +205,13 @@ class TrainerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListExamples(self, request, context):
+        """Lists the examples of a dataset as the JSON lines they are kept as, each with its split.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteDataset(self, request, context):
         """Deletes a dataset. Returns FAILED_PRECONDITION (reason `DATASET_IN_USE`) while a job uses it.
         """
@@ -161,6 +221,9 @@ class TrainerServiceServicer(object):
 
     def CreateJob(self, request, context):
         """Queues a training job and returns at once.
+
+        Returns RESOURCE_EXHAUSTED (reason `QUEUE_FULL`) when too many jobs wait, FAILED_PRECONDITION (reason `DATASET_NOT_READY`) for a
+        dataset that is being built or has failed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -181,7 +244,7 @@ class TrainerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchJob(self, request, context):
-        """Streams a job's progress until it ends, beginning with how it stands.
+        """Streams a job's progress until it ends, beginning with how it stands and with all steps so far.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,6 +252,22 @@ class TrainerServiceServicer(object):
 
     def CancelJob(self, request, context):
         """Asks a job to stop. Cancelling one that has ended changes nothing and returns it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetJobLog(self, request, context):
+        """Returns the log of a job, oldest line first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetJobReport(self, request, context):
+        """Returns the report of a job that has ended: Markdown and its pictures.
+
+        Returns FAILED_PRECONDITION (reason `REPORT_NOT_READY`) before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -226,6 +305,45 @@ class TrainerServiceServicer(object):
 
     def RollBackAdapter(self, request, context):
         """Makes the version that served before serve again, or the base model if there was none.
+
+        Returns FAILED_PRECONDITION (reason `NOTHING_TO_ROLL_BACK`) when nothing served before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetServing(self, request, context):
+        """Tells which version serves, and what served before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateSchedule(self, request, context):
+        """Makes a schedule: a job that is queued again and again. Every run goes through the same gate.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSchedules(self, request, context):
+        """Lists schedules by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSchedule(self, request, context):
+        """Deletes a schedule. Jobs it has queued go on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCost(self, request, context):
+        """Returns what a question costs with retrieval, with tuning, and with both, as far as it was measured.
+
+        Returns FAILED_PRECONDITION (reason `NOTHING_MEASURED`) before the first evaluation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -239,6 +357,11 @@ def add_TrainerServiceServicer_to_server(servicer, server):
                     request_deserializer=corella_dot_v1_dot_trainer__pb2.CreateDatasetRequest.FromString,
                     response_serializer=corella_dot_v1_dot_trainer__pb2.CreateDatasetResponse.SerializeToString,
             ),
+            'BuildDataset': grpc.unary_unary_rpc_method_handler(
+                    servicer.BuildDataset,
+                    request_deserializer=corella_dot_v1_dot_trainer__pb2.BuildDatasetRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_trainer__pb2.BuildDatasetResponse.SerializeToString,
+            ),
             'GetDataset': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDataset,
                     request_deserializer=corella_dot_v1_dot_trainer__pb2.GetDatasetRequest.FromString,
@@ -248,6 +371,11 @@ def add_TrainerServiceServicer_to_server(servicer, server):
                     servicer.ListDatasets,
                     request_deserializer=corella_dot_v1_dot_trainer__pb2.ListDatasetsRequest.FromString,
                     response_serializer=corella_dot_v1_dot_trainer__pb2.ListDatasetsResponse.SerializeToString,
+            ),
+            'ListExamples': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExamples,
+                    request_deserializer=corella_dot_v1_dot_trainer__pb2.ListExamplesRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_trainer__pb2.ListExamplesResponse.SerializeToString,
             ),
             'DeleteDataset': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteDataset,
@@ -279,6 +407,16 @@ def add_TrainerServiceServicer_to_server(servicer, server):
                     request_deserializer=corella_dot_v1_dot_trainer__pb2.CancelJobRequest.FromString,
                     response_serializer=corella_dot_v1_dot_trainer__pb2.CancelJobResponse.SerializeToString,
             ),
+            'GetJobLog': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJobLog,
+                    request_deserializer=corella_dot_v1_dot_trainer__pb2.GetJobLogRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_trainer__pb2.GetJobLogResponse.SerializeToString,
+            ),
+            'GetJobReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJobReport,
+                    request_deserializer=corella_dot_v1_dot_trainer__pb2.GetJobReportRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_trainer__pb2.GetJobReportResponse.SerializeToString,
+            ),
             'GetEvaluation': grpc.unary_unary_rpc_method_handler(
                     servicer.GetEvaluation,
                     request_deserializer=corella_dot_v1_dot_trainer__pb2.GetEvaluationRequest.FromString,
@@ -304,6 +442,31 @@ def add_TrainerServiceServicer_to_server(servicer, server):
                     request_deserializer=corella_dot_v1_dot_trainer__pb2.RollBackAdapterRequest.FromString,
                     response_serializer=corella_dot_v1_dot_trainer__pb2.RollBackAdapterResponse.SerializeToString,
             ),
+            'GetServing': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetServing,
+                    request_deserializer=corella_dot_v1_dot_trainer__pb2.GetServingRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_trainer__pb2.GetServingResponse.SerializeToString,
+            ),
+            'CreateSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSchedule,
+                    request_deserializer=corella_dot_v1_dot_trainer__pb2.CreateScheduleRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_trainer__pb2.CreateScheduleResponse.SerializeToString,
+            ),
+            'ListSchedules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSchedules,
+                    request_deserializer=corella_dot_v1_dot_trainer__pb2.ListSchedulesRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_trainer__pb2.ListSchedulesResponse.SerializeToString,
+            ),
+            'DeleteSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSchedule,
+                    request_deserializer=corella_dot_v1_dot_trainer__pb2.DeleteScheduleRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_trainer__pb2.DeleteScheduleResponse.SerializeToString,
+            ),
+            'GetCost': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCost,
+                    request_deserializer=corella_dot_v1_dot_trainer__pb2.GetCostRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_trainer__pb2.GetCostResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'corella.v1.TrainerService', rpc_method_handlers)
@@ -316,10 +479,10 @@ class TrainerService(object):
     """Trains adapters from examples, judges them through the serving path, and decides which one serves.
 
     Errors every method may return, with `google.rpc.ErrorInfo` (domain `corella`):
-    - UNIMPLEMENTED (reason `NOT_IMPLEMENTED`): this version of the trainer does not do this yet. Every method but the lists, which are
-    then empty.
-    - INVALID_ARGUMENT (`BadRequest` lists every violation): a field is missing, too long or malformed.
-    - NOT_FOUND (reason `DATASET_NOT_FOUND`, `JOB_NOT_FOUND`, `EVALUATION_NOT_FOUND` or `ADAPTER_NOT_FOUND`).
+    - INVALID_ARGUMENT (`BadRequest` lists every violation): a field is missing, too long or malformed; (reason `REQUEST_ID_REUSED`): the
+    `request_id` was used for another request.
+    - NOT_FOUND (reason `DATASET_NOT_FOUND`, `JOB_NOT_FOUND`, `EVALUATION_NOT_FOUND`, `ADAPTER_NOT_FOUND` or `SCHEDULE_NOT_FOUND`).
+    - UNAVAILABLE (reason `RECORDS_UNAVAILABLE` or `SHELF_UNAVAILABLE`, with `RetryInfo`): Redis or the shared storage cannot be reached.
     - UNAUTHENTICATED (reason `TOKEN_MISSING` or `TOKEN_INVALID`): authentication is on and the bearer token is not known.
 
     Methods that change something take a `request_id` (AIP-155), as those of `RetrieverService` do.
@@ -342,6 +505,33 @@ class TrainerService(object):
             '/corella.v1.TrainerService/CreateDataset',
             corella_dot_v1_dot_trainer__pb2.CreateDatasetRequest.SerializeToString,
             corella_dot_v1_dot_trainer__pb2.CreateDatasetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BuildDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.TrainerService/BuildDataset',
+            corella_dot_v1_dot_trainer__pb2.BuildDatasetRequest.SerializeToString,
+            corella_dot_v1_dot_trainer__pb2.BuildDatasetResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -396,6 +586,33 @@ class TrainerService(object):
             '/corella.v1.TrainerService/ListDatasets',
             corella_dot_v1_dot_trainer__pb2.ListDatasetsRequest.SerializeToString,
             corella_dot_v1_dot_trainer__pb2.ListDatasetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListExamples(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.TrainerService/ListExamples',
+            corella_dot_v1_dot_trainer__pb2.ListExamplesRequest.SerializeToString,
+            corella_dot_v1_dot_trainer__pb2.ListExamplesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -569,6 +786,60 @@ class TrainerService(object):
             _registered_method=True)
 
     @staticmethod
+    def GetJobLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.TrainerService/GetJobLog',
+            corella_dot_v1_dot_trainer__pb2.GetJobLogRequest.SerializeToString,
+            corella_dot_v1_dot_trainer__pb2.GetJobLogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetJobReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.TrainerService/GetJobReport',
+            corella_dot_v1_dot_trainer__pb2.GetJobReportRequest.SerializeToString,
+            corella_dot_v1_dot_trainer__pb2.GetJobReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetEvaluation(request,
             target,
             options=(),
@@ -693,6 +964,141 @@ class TrainerService(object):
             '/corella.v1.TrainerService/RollBackAdapter',
             corella_dot_v1_dot_trainer__pb2.RollBackAdapterRequest.SerializeToString,
             corella_dot_v1_dot_trainer__pb2.RollBackAdapterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetServing(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.TrainerService/GetServing',
+            corella_dot_v1_dot_trainer__pb2.GetServingRequest.SerializeToString,
+            corella_dot_v1_dot_trainer__pb2.GetServingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.TrainerService/CreateSchedule',
+            corella_dot_v1_dot_trainer__pb2.CreateScheduleRequest.SerializeToString,
+            corella_dot_v1_dot_trainer__pb2.CreateScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSchedules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.TrainerService/ListSchedules',
+            corella_dot_v1_dot_trainer__pb2.ListSchedulesRequest.SerializeToString,
+            corella_dot_v1_dot_trainer__pb2.ListSchedulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.TrainerService/DeleteSchedule',
+            corella_dot_v1_dot_trainer__pb2.DeleteScheduleRequest.SerializeToString,
+            corella_dot_v1_dot_trainer__pb2.DeleteScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.TrainerService/GetCost',
+            corella_dot_v1_dot_trainer__pb2.GetCostRequest.SerializeToString,
+            corella_dot_v1_dot_trainer__pb2.GetCostResponse.FromString,
             options,
             channel_credentials,
             insecure,
