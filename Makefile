@@ -4,7 +4,7 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup models run test test-long lint format proto bench bench-embed bench-ask eval clean
+.PHONY: help setup models run demo-tune test test-long lint format proto bench bench-embed bench-ask bench-train bench-adapters eval clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,6 +25,9 @@ models: setup ## Prepare the models again, when a folder of .corella/models was 
 run: setup ## Start everything, ingest samples/, answer a question; in a terminal, go on asking
 	@scripts/run.sh
 
+demo-tune: setup ## Build a dataset from samples/, tune, judge, serve, and ask again (DATA=…/squad-v2.0-dev or …/ft-e2e-nlg tunes on that)
+	@scripts/demo_tune.sh
+
 test: setup ## Unit, contract and end-to-end tests on real parts (TESTS=… chooses)
 	@$(BIN)/pytest -m 'not long' $(PYTEST_OPTIONS) $(TESTS)
 
@@ -43,13 +46,19 @@ proto: setup ## Generate corella/v1 from proto/
 	@git status --short corella/v1
 
 bench: setup ## Every measurement beside its alternative, kept in bench/results/
-	@$(MAKE) --no-print-directory bench-embed bench-ask
+	@$(MAKE) --no-print-directory bench-embed bench-ask bench-train bench-adapters
 
 bench-embed: setup ## Embedder beside sentence-transformers
 	@$(BIN)/python -m bench.embed
 
 bench-ask: setup ## Generator beside bare vLLM
 	@$(BIN)/python -m bench.ask
+
+bench-train: setup ## Trainer beside TRL's SFTTrainer, and two workers beside one
+	@$(BIN)/python -m bench.train
+
+bench-adapters: setup ## What serving an adapter costs, beside the base model and a merged one
+	@$(BIN)/python -m bench.adapters --output bench/results/adapters.md
 
 eval: setup ## Answers to the sample questions against gold; retrieval too on the sets in DATA="FOLDER…"
 	@DATA="$(DATA)" scripts/eval.sh

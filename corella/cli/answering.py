@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from corella.cli.naming import short
 from corella.cli.output import clean, console, duration, enum_word, line, link, place, write_json
 from corella.v1 import generator_pb2, generator_pb2_grpc
 
@@ -45,6 +46,7 @@ class AnswerView:
         self._out = console()
         self._began = began
         self._show_passages = show_passages
+        self._name = ""
         self._text = ""
         self._first_text_after: float | None = None
         self._answer: generator_pb2.Answer | None = None
@@ -83,8 +85,10 @@ class AnswerView:
             self._show_answer(event.citations.answer)
         elif kind == "completion":
             self._show_completion(event.completion)
-        elif kind == "started" and event.started.memory_state == generator_pb2.MEMORY_STATE_DEGRADED:
-            self._note("The conversation store cannot be reached: this answer does not know of earlier turns.")
+        elif kind == "started":
+            self._name = event.started.answer
+            if event.started.memory_state == generator_pb2.MEMORY_STATE_DEGRADED:
+                self._note("The conversation store cannot be reached: this answer does not know of earlier turns.")
 
     def _growing(self) -> Any:
         from rich.spinner import Spinner
@@ -130,7 +134,9 @@ class AnswerView:
             parts.append("cut off at the longest length allowed")
         if self._dropped_sentences:
             parts.append(f"{self._dropped_sentences} unsupported sentence{'s' if self._dropped_sentences > 1 else ''} taken out")
-        parts.append(line(completion.adapter or completion.model))
+        parts.append(line(completion.model) + (f" + {line(short(completion.adapter))}" if completion.adapter else ""))
+        # By this name the answer can be given feedback.
+        parts.append(line(self._name))
         self._note(" · ".join(part for part in parts if part))
 
     def _note(self, text: str) -> None:

@@ -26,6 +26,7 @@ def ask(
     refuse_below: Annotated[
         float | None, typer.Option(min=0, max=1, help="Say “I do not know” when an answer is less probable. Default: calibrated.")
     ] = None,
+    adapter: Annotated[str, typer.Option(help="Who answers, to compare: adapter/version, or base. Default: what serves.")] = "",
     max_tokens: Annotated[int, typer.Option(min=0, help="Longest answer in tokens. 0: the default, 96.")] = 0,
     temperature: Annotated[float | None, typer.Option(min=0, max=2, help="0, the default: the same answer each time.")] = None,
     style: Annotated[str, typer.Option(help="Such as “bullet points”.", rich_help_panel=_STYLE)] = "",
@@ -43,6 +44,7 @@ def ask(
     """
     from corella.cli.answering import ask_once
     from corella.cli.chat import Chat
+    from corella.cli.naming import BASE, adapter_version
     from corella.client import corpus_name
     from corella.v1 import generator_pb2
 
@@ -63,6 +65,7 @@ def ask(
         generation=generator_pb2.GenerationOptions(max_tokens=max_tokens, temperature=temperature),
         # Where no follow-up can come, a summary would cost the model's time for nothing.
         skip_memory=not conversation and question is not None,
+        adapter=adapter_version(adapter) if adapter not in {"", BASE} else adapter,
     )
     found = session(ctx)
     with found.client() as corella:

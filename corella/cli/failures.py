@@ -1,6 +1,7 @@
 """What went wrong, in words and as an exit status. No command ever shows a traceback.
 
-Exit statuses: 0 done, 1 failed, 2 used wrongly, 3 a service cannot be reached, 130 interrupted.
+Exit statuses: 0 done, 1 failed, 2 used wrongly, 3 a service cannot be reached, 130 interrupted. Commands that wait for the judgement on a
+training end with 3 when it was rejected, and only then: a trainer that cannot be reached is a 1 there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 from typing import Any
 
 FAILED, USAGE, UNREACHABLE = 1, 2, 3
+REJECTED = 3
 
 _WHAT_TO_DO = {
     "TOKEN_MISSING": "Set CORELLA_TOKEN_FILE to a file that holds your token.",
@@ -20,18 +22,35 @@ _WHAT_TO_DO = {
     "OPERATION_NOT_FOUND": "`corella operations list` shows what is there; operations are forgotten seven days after their end.",
     "EMBEDDING_MODEL_MISMATCH": "Ask with --mode keyword, serve the model the corpus was made with, or ingest into a new corpus.",
     "SUMMARY_TOKEN_EXPIRED": "Begin a new conversation.",
+    "ANSWER_NOT_FOUND": "Answers are kept for a while only; ask again, and give the name in the last line of the answer.",
+    "DATASET_NOT_FOUND": "`corella datasets list` shows what is there.",
+    "DATASET_NOT_READY": "`corella datasets show ID` tells how far it is, or why it could not be built.",
+    "DATASET_IN_USE": "`corella jobs list` shows what uses it; `corella jobs cancel ID` stops it.",
+    "JOB_NOT_FOUND": "`corella jobs list` shows what is there.",
+    "REPORT_NOT_READY": "`corella jobs watch ID` waits for the end of the job.",
+    "ADAPTER_NOT_FOUND": "`corella adapters list` shows what is there.",
+    "ADAPTER_NOT_ACCEPTED": "`corella adapters list` shows which versions were accepted; the report of a job says why it was not.",
+    "ADAPTERS_OFF": "This generator answers with its base model only.",
+    "NOTHING_TO_ROLL_BACK": "`corella adapters serving` shows what serves and what served before.",
+    "NOTHING_MEASURED": "The judgement on a training measures it: `corella train DATASET`.",
+    "SCHEDULE_NOT_FOUND": "`corella schedules list` shows what is there.",
+    "SCHEDULE_EXISTS": "Choose another id, or delete that one first: `corella schedules delete ID`.",
 }
 
 
 class UserError(Exception):
     """Something the person at the keyboard can mend."""
 
-    def __init__(self, message: str, *, hint: str = "", exit_code: int = FAILED, reason: str = "") -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", exit_code: int = FAILED, reason: str = "", violations: list[tuple[str, str]] | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.exit_code = exit_code
         self.reason = reason
+        self.violations = violations or []
+        """(where, what is wrong) of each thing that is wrong."""
 
 
 def report(error: BaseException, *, as_json: bool) -> int:
@@ -62,6 +81,7 @@ def describe(error: BaseException) -> dict[str, Any]:
     }  # fmt: skip
     if isinstance(error, UserError):
         told.update(message=error.message, hint=error.hint, exit_code=error.exit_code, reason=error.reason)
+        told["violations"] = [{"field": field, "description": description} for field, description in error.violations]
     elif isinstance(error, grpc.RpcError):
         told.update(_of_rpc(error))
     elif isinstance(error, ModuleNotFoundError):
@@ -97,7 +117,7 @@ def _of_rpc(error: Any) -> dict[str, Any]:
             message="The service cannot be reached.",
             reason="UNREACHABLE",
             hint="`corella up` starts Corella on this machine, `corella status` shows what runs. "
-            "Services elsewhere: set CORELLA_RETRIEVER and CORELLA_GENERATOR.\n"
+            "Services elsewhere: set CORELLA_RETRIEVER, CORELLA_GENERATOR and CORELLA_TRAINER.\n"
             f"gRPC says: {failure.message}",
             exit_code=UNREACHABLE,
         )

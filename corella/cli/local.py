@@ -27,7 +27,7 @@ def up(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Start everything on this machine: store, queue, embedder, retriever, worker, generator, trainer.
+    """Start everything on this machine: store, queue, embedder, retriever, generator, trainer, and their workers.
 
     Stays in the foreground, restarts what dies, and stops everything on Ctrl-C. Listens on 127.0.0.1 only.
     """

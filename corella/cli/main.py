@@ -8,7 +8,23 @@ from typing import Annotated
 
 import typer
 
-from corella.cli import ask, corpora, documents, evaluate, ingest, local, operations, search
+from corella.cli import (
+    adapters,
+    ask,
+    corpora,
+    cost,
+    datasets,
+    documents,
+    evaluate,
+    feedback,
+    ingest,
+    jobs,
+    local,
+    operations,
+    schedules,
+    search,
+    train,
+)
 from corella.cli.context import Session, default_home
 
 app = typer.Typer(
@@ -42,7 +58,7 @@ def corella(
 
 
 # The help lists them in this order.
-_MACHINE, _CONTENT = "On this machine", "Documents and questions"
+_MACHINE, _CONTENT, _TRAINING = "On this machine", "Documents and questions", "Training"
 app.command(rich_help_panel=_CONTENT)(ask.ask)
 app.command(rich_help_panel=_CONTENT)(search.search)
 app.command(rich_help_panel=_CONTENT)(ingest.ingest)
@@ -50,7 +66,13 @@ app.add_typer(documents.app, name="documents", rich_help_panel=_CONTENT)
 app.add_typer(corpora.app, name="corpora", rich_help_panel=_CONTENT)
 app.add_typer(operations.app, name="operations", rich_help_panel=_CONTENT)
 app.add_typer(evaluate.app, name="eval", rich_help_panel=_CONTENT)
-app.add_typer(evaluate.app, name="eval", rich_help_panel=_CONTENT)
+app.add_typer(feedback.app, name="feedback", rich_help_panel=_TRAINING)
+app.add_typer(datasets.app, name="datasets", rich_help_panel=_TRAINING)
+app.command(rich_help_panel=_TRAINING)(train.train)
+app.add_typer(jobs.app, name="jobs", rich_help_panel=_TRAINING)
+app.add_typer(adapters.app, name="adapters", rich_help_panel=_TRAINING)
+app.add_typer(schedules.app, name="schedules", rich_help_panel=_TRAINING)
+app.command(rich_help_panel=_TRAINING)(cost.cost)
 app.command(rich_help_panel=_MACHINE)(local.up)
 app.command(rich_help_panel=_MACHINE)(local.down)
 app.command(rich_help_panel=_MACHINE)(local.status)

@@ -32,9 +32,16 @@ def gather(session: Session) -> dict[str, Any]:
         health = {name: pool.submit(_health, corella, name) for name in SERVICES}
         corpora = pool.submit(_told, lambda: _corpora(corella))
         operations = pool.submit(_told, lambda: _operations(corella))
+        trainings = pool.submit(_told, lambda: _trainings(corella))
         local = _local(Home(session.home))
         services = [{"name": name, "address": getattr(corella.addresses, name), "health": asked.result()} for name, asked in health.items()]
-        found: dict[str, Any] = {"local": local, "services": services, "corpora": corpora.result(), "operations": operations.result()}
+        found: dict[str, Any] = {
+            "local": local,
+            "services": services,
+            "corpora": corpora.result(),
+            "operations": operations.result(),
+            "trainings": trainings.result(),
+        }
     processes = local["processes"] if local else []
     found["healthy"] = all(s["health"] == "SERVING" for s in services) and all(p["state"] == "healthy" for p in processes)
     return found
@@ -95,6 +102,20 @@ def _operations(corella: Corella) -> list[dict[str, Any]]:
                 "done": operation.done_count, "total": operation.total_count, "message": operation.message,
             })  # fmt: skip
     return found
+
+
+def _trainings(corella: Corella) -> list[dict[str, Any]]:
+    """Jobs that have not ended."""
+    from corella.cli.training_view import ENDED as JOB_ENDED
+    from corella.cli.training_view import heading, measures
+    from corella.v1 import trainer_pb2
+
+    jobs = corella.trainer.ListJobs(trainer_pb2.ListJobsRequest(page_size=100), timeout=TIMEOUT_SECONDS).jobs
+    return [
+        {"name": job.name, "dataset": job.dataset, "doing": heading(job), "measures": measures(job)}
+        for job in jobs
+        if job.state not in JOB_ENDED
+    ]
 
 
 def _local(home: Home) -> dict[str, Any] | None:
@@ -190,7 +211,14 @@ def _show_contents(found: dict[str, Any], table: Callable[..., Any], out: Any) -
                 f"{operation['done']:,} of {operation['total']:,}", line(operation["message"], 80),
             )  # fmt: skip
         out.print(operations)
-    elif isinstance(found["operations"], list):
+    if isinstance(found["trainings"], list) and found["trainings"]:
+        trainings = table("training", "dataset", "doing", "")
+        for job in found["trainings"]:
+            trainings.add_row(
+                job["name"].removeprefix("jobs/"), job["dataset"].removeprefix("datasets/"), job["doing"], ", ".join(job["measures"])
+            )
+        out.print(trainings)
+    if [] == found["operations"] == found["trainings"]:
         out.print("Nothing is queued.")
 
 

@@ -164,7 +164,7 @@ class Starter:
                 if self._json:
                     write_json({"process": process.name, "state": process.state, "pid": process.pid, "note": process.note})
                 else:
-                    self._out.print(f"{process.name:<10} {process.state:<10} {_remark(process)}".rstrip(), soft_wrap=True)
+                    self._out.print(f"{process.name:<14} {process.state:<10} {_remark(process)}".rstrip(), soft_wrap=True)
 
     def _table(self) -> Table:
         from rich.table import Table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 
 import grpc
@@ -35,19 +36,35 @@ def redis_ping(port: int) -> Probe:
     """A Redis-protocol server answers PONG, which it does not while it still reads its files."""
 
     async def probe(_pid: int) -> bool:
-        try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                try:
-                    writer.write(b"PING\r\n")
-                    await writer.drain()
-                    return (await reader.readline()).strip() == b"+PONG"
-                finally:
-                    writer.close()
-        except (OSError, TimeoutError):
-            return False
+        return await _redis(port, "PING") == b"+PONG"
 
     return probe
+
+
+def shows_life(redis_port: int, prefix: str) -> Probe:
+    """A process without a port of its own holds the key `{prefix}{host name}:{pid}`, which it must renew every few seconds."""
+
+    async def probe(pid: int) -> bool:
+        return await _redis(redis_port, "EXISTS", f"{prefix}{socket.gethostname()}:{pid}") == b":1"
+
+    return probe
+
+
+async def _redis(port: int, *command: str) -> bytes:
+    """The first line of the answer to a command; empty when there is none."""
+    words = [word.encode() for word in command]
+    sent = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(sent)
+                await writer.drain()
+                return (await reader.readline()).strip()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return b""
 
 
 def port_open(port: int) -> Probe:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 
 from corella.local.home import Home, Ports
 from corella.local.prepare_models import EMBEDDING_MODEL, GENERATION_MODEL
-from corella.local.probes import Probe, grpc_health, port_open, redis_ping, working_pool
+from corella.local.probes import Probe, grpc_health, port_open, redis_ping, shows_life, working_pool
 
 DRAIN_SECONDS = 5
 """How long running calls may go on when a service is told to stop: a person waits at the keyboard."""
+TRAINING_STOP_SECONDS = 20.0
+"""How long a training may take to lay its work down; it goes on from its last checkpoint at the next start."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,21 @@ class ProcessSpec:
 def local_stack(home: Home, ports: Ports) -> list[ProcessSpec]:
     """The whole of Corella on loopback, in the order in which it is shown."""
     redis_url = f"redis://127.0.0.1:{ports.valkey}/0"
+    generation_model = _unless_set("CORELLA_GENERATOR_VLLM__MODEL_FOLDER", str(home.models / GENERATION_MODEL))
     retriever = {
         "CORELLA_RETRIEVER_MILVUS_URI": f"http://127.0.0.1:{ports.milvus}",
         "CORELLA_RETRIEVER_REDIS_URL": redis_url,
         "CORELLA_RETRIEVER_EMBEDDER__ADDRESS": f"127.0.0.1:{ports.embedder}",
         "CORELLA_RETRIEVER_BLOB_URL": home.blobs.as_uri(),
+    }
+    trainer = {
+        "CORELLA_TRAINER_GENERATOR__ADDRESS": f"127.0.0.1:{ports.generator}",
+        "CORELLA_TRAINER_RETRIEVER__ADDRESS": f"127.0.0.1:{ports.retriever}",
+        "CORELLA_TRAINER_REDIS_URL": redis_url,
+        "CORELLA_TRAINER_SHELF_URL": home.shelf.as_uri(),
+        # An adapter fits the model it was trained on: the trainer tunes what the generator serves.
+        "CORELLA_TRAINER_BASE_MODEL_FOLDER": _unless_set("CORELLA_TRAINER_BASE_MODEL_FOLDER", generation_model),
+        "CORELLA_TRAINER_WORK_FOLDER": str(home.trainer),
     }
     return [
         ProcessSpec(
@@ -95,9 +107,7 @@ def local_stack(home: Home, ports: Ports) -> list[ProcessSpec]:
                 "CORELLA_GENERATOR_RETRIEVER__ADDRESS": f"127.0.0.1:{ports.retriever}",
                 "CORELLA_GENERATOR_REDIS_URL": redis_url,
                 "CORELLA_GENERATOR_STATE_FOLDER": str(home.generator),
-                "CORELLA_GENERATOR_VLLM__MODEL_FOLDER": _unless_set(
-                    "CORELLA_GENERATOR_VLLM__MODEL_FOLDER", str(home.models / GENERATION_MODEL)
-                ),
+                "CORELLA_GENERATOR_VLLM__MODEL_FOLDER": generation_model,
             },
             port=ports.generator,
             # An engine that compiles on a busy machine needs minutes.
@@ -107,8 +117,24 @@ def local_stack(home: Home, ports: Ports) -> list[ProcessSpec]:
             name="trainer",
             command=_python("services.trainer"),
             probe=grpc_health(ports.trainer, "corella.v1.TrainerService"),
-            environment=_server("TRAINER", ports.trainer),
+            environment={**_server("TRAINER", ports.trainer), **trainer},
             port=ports.trainer,
+        ),
+        ProcessSpec(
+            name="trainer-worker",
+            command=_python("services.trainer.worker"),
+            probe=shows_life(ports.valkey, "{corella-trainer}:worker:"),
+            # Unlike the others' it may start a thread a core: training is what it is for.
+            environment=trainer,
+            after=("valkey",),
+            stop_seconds=TRAINING_STOP_SECONDS,
+        ),
+        ProcessSpec(
+            name="trainer-beat",
+            command=_python("services.trainer.beat"),
+            probe=shows_life(ports.valkey, "{corella-trainer}:beat:"),
+            environment={**trainer, **_threads(1)},
+            after=("valkey",),
         ),
     ]
 

@@ -25,13 +25,15 @@ from datetime import UTC, datetime
 from opentelemetry import trace
 
 from services.chassis.telemetry import current_trace_id, get_logger, meter, text_attribute, tracer
+from services.generator.adapting import Adapting
 from services.generator.admission import Admission
 from services.generator.citing import CitedAnswer, cite
+from services.generator.composing import Composing
 from services.generator.domain import (
     DONT_KNOW,
+    Adapter,
     Answer,
     AnswerRecord,
-    ContextTooLong,
     FinishReason,
     MemoryUnavailable,
     Passage,
@@ -41,11 +43,10 @@ from services.generator.domain import (
     Usage,
 )
 from services.generator.events import Ask, Cited, Completed, Delta, Event, Found, Remembered, Started
-from services.generator.ports import AnswerStore, Engine, Retriever, SearchResult
-from services.generator.prompting import Prompt, compose
-from services.generator.refusal import DEFAULT_THRESHOLD, answerability
+from services.generator.ports import AnswerStore, Engine, Retriever, SearchResult, UsageStore
+from services.generator.prompting import Prompt
+from services.generator.refusal import answerability
 from services.generator.remembering import Remembering
-from services.generator.settings import AnswerSettings
 from services.generator.standalone import answered_question, search_query, standalone_question, topic_changed
 from services.generator.writing import Writing
 
@@ -66,24 +67,30 @@ class Answering:
         remembering: Remembering,
         answers: AnswerStore,
         admission: Admission,
-        settings: AnswerSettings,
+        composing: Composing,
+        usage: UsageStore,
+        adapting: Adapting,
     ) -> None:
         self._engine = engine
         self._retriever = retriever
         self._remembering = remembering
         self._answers = answers
         self._admission = admission
-        self._settings = settings
+        self._composing = composing
+        self._usage = usage
+        self._adapting = adapting
 
     async def ask(self, ask: Ask) -> AsyncIterator[Event]:
         """The events of one answer, in the contract's order. Closing or cancelling this stops the model.
 
-        Raises `QueueFull` before anything is done, the token's errors, the retriever's errors, `ContextTooLong`, `EngineUnavailable`.
+        Raises `QueueFull` before anything is done, the token's errors, those of `Adapting.chosen`, the retriever's errors,
+        `ContextTooLong`, `EngineUnavailable`.
         """
         with self._admission.slot():
             clock = time.perf_counter
             began = clock()
             answer_id = uuid.uuid4().hex
+            await self._adapting.prepare(ask.adapter)
             before = await self._remembering.recall(ask.conversation_id, ask.summary_token)
             standalone = standalone_question(ask.question, before.summary.text, before.turns)
             changed = topic_changed(ask.question, before.turns, before.summary.text)
@@ -98,10 +105,11 @@ class Answering:
                 asked = answered_question(ask.question, standalone)
                 prompt = self._compose(ask, asked, found.passages, Recollection() if changed else before)
                 yield Found(prompt.passages, probability, found.evidence)
-                writing = Writing(self._engine, prompt.messages, ask.options, "answer")
-                async with aclosing(writing.pieces()) as pieces:  # type: ignore[type-var]
-                    async for piece in pieces:
-                        yield Delta(piece)
+                async with self._adapting.chosen(ask.adapter) as adapter:
+                    writing = Writing(self._engine, prompt.messages, ask.options, "answer", adapter)
+                    async with aclosing(writing.pieces()) as pieces:  # type: ignore[type-var]
+                        async for piece in pieces:
+                            yield Delta(piece)
                 with tracer.start_as_current_span("cite"):
                     cited = await asyncio.to_thread(cite, writing.text, prompt.passages, asked)
                 passages, usage, finish = prompt.passages, writing.usage, writing.finish_reason
@@ -109,46 +117,32 @@ class Answering:
                 yield Found(found.passages, probability, found.evidence)
                 yield Delta(DONT_KNOW)
                 cited = CitedAnswer(DONT_KNOW, (), reason, 0, 0)
+                async with self._adapting.chosen(ask.adapter) as adapter:
+                    pass  # nobody writes; it is told which one would have
                 passages, usage, finish = found.passages, Usage(), FinishReason.REFUSED
 
             answer = Answer(answer_id, cited.text, cited.citations, cited.refusal_reason)
             _count(cited)
-            _describe(ask, answer, probability)
+            _describe(ask, answer, probability, adapter)
             yield Cited(answer, cited.dropped_citation_count, cited.dropped_sentence_count)
-            adapter = self._engine.adapter
             await self._keep(AnswerRecord(
-                answer, ask.question, standalone, tuple(each.name for each in passages), ask.corpus, adapter, current_trace_id()
+                answer, ask.question, standalone, tuple(each.name for each in passages), ask.corpus, adapter.name, current_trace_id()
             ))  # fmt: skip
             turn = Turn(ask.question, answer.text, standalone, datetime.now(UTC))
             after = await self._remembering.add(ask.conversation_id, before, turn)
             usage = replace(usage, recall_seconds=recall_seconds, retrieval_seconds=retrieval_seconds, total_seconds=clock() - began)
-            yield Completed(usage, finish, self._engine.display_name, adapter)
+            self._usage.add("answer", bool(adapter.name), usage)
+            yield Completed(usage, finish, self._engine.display_name, adapter.name)
             yield await self._remember(ask, after, changed)
 
     def _reason_to_refuse(self, ask: Ask, found: SearchResult, probability: float) -> RefusalReason | None:
         if not found.passages:
             return RefusalReason.NO_PASSAGES
-        default = DEFAULT_THRESHOLD if self._settings.refusal_threshold is None else self._settings.refusal_threshold
-        threshold = default if ask.retrieval.refusal_threshold is None else ask.retrieval.refusal_threshold
+        threshold = self._composing.refusal_threshold if ask.retrieval.refusal_threshold is None else ask.retrieval.refusal_threshold
         return RefusalReason.WEAK_EVIDENCE if probability < threshold else None
 
     def _compose(self, ask: Ask, asked: str, passages: tuple[Passage, ...], before: Recollection) -> Prompt:
-        engine = self._engine
-        # The template's own tokens are few; 32 covers those of every model we know.
-        room = engine.context_tokens - ask.options.max_tokens - 32
-        prompt = compose(
-            asked,
-            passages,
-            summary=before.summary.text,
-            style=ask.style,
-            deployment_instruction=self._settings.instruction,
-            budget_tokens=min(room, self._settings.max_prompt_tokens),
-            count_tokens=engine.count_tokens,
-            special_tokens=engine.special_tokens,
-        )
-        if not prompt.passages:
-            raise ContextTooLong(prompt.tokens, ask.options.max_tokens, min(engine.context_tokens, self._settings.max_prompt_tokens))
-        return prompt
+        return self._composing.compose(asked, passages, style=ask.style, max_tokens=ask.options.max_tokens, summary=before.summary.text)
 
     async def _keep(self, record: AnswerRecord) -> None:
         try:
@@ -164,12 +158,14 @@ class Answering:
         return Remembered(token, expires, after.state, changed, self._remembering.budget(after))
 
 
-def _describe(ask: Ask, answer: Answer, probability: float) -> None:
+def _describe(ask: Ask, answer: Answer, probability: float, adapter: Adapter) -> None:
     """Puts what an answer is known by on the span of its call."""
     span = trace.get_current_span()
     span.set_attribute("gen_ai.conversation.id", ask.conversation_id)
     span.set_attribute("gen_ai.data_source.id", ask.corpus)
     span.set_attribute("corella.answer.id", answer.id)
+    span.set_attribute("corella.adapter.name", adapter.name)
+    span.set_attribute("corella.adapter.job", adapter.job)
     span.set_attribute("corella.answer.answerability", probability)
     span.set_attribute("corella.answer.citation_count", len(answer.citations))
     span.set_attribute("corella.answer.refusal_reason", answer.refusal_reason.value if answer.refusal_reason else "")

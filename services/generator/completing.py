@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
+from services.generator.adapting import Adapting
 from services.generator.admission import Admission
-from services.generator.domain import GenerationOptions, Message, Turn, Usage
+from services.generator.domain import GenerationOptions, Message, TextScore, Turn, Usage
 from services.generator.events import Completed, Delta
-from services.generator.ports import Engine
+from services.generator.ports import Engine, UsageStore
 from services.generator.remembering import Remembering
 from services.generator.writing import Writing
 
@@ -18,21 +19,33 @@ from services.generator.writing import Writing
 class Completing:
     """Continues chats and condenses turns."""
 
-    def __init__(self, engine: Engine, remembering: Remembering, admission: Admission) -> None:
+    def __init__(self, engine: Engine, remembering: Remembering, admission: Admission, usage: UsageStore, adapting: Adapting) -> None:
         self.engine = engine
+        self.adapting = adapting
         self._remembering = remembering
         self._admission = admission
+        self._usage = usage
 
-    async def complete(self, messages: Sequence[Message], options: GenerationOptions) -> AsyncIterator[Delta | Completed]:
-        """The text, then what it cost. Raises `QueueFull`, `ContextTooLong`, `EngineUnavailable`."""
+    async def complete(
+        self, messages: Sequence[Message], options: GenerationOptions, adapter: str = ""
+    ) -> AsyncIterator[Delta | Completed]:
+        """The text, then what it cost. Raises `QueueFull`, `ContextTooLong`, `EngineUnavailable`, and as `Adapting.chosen`."""
         with self._admission.slot():
             began = time.perf_counter()
-            writing = Writing(self.engine, messages, options, "completion")
-            async with aclosing(writing.pieces()) as pieces:  # type: ignore[type-var]
-                async for piece in pieces:
-                    yield Delta(piece)
+            async with self.adapting.chosen(adapter) as chosen:
+                writing = Writing(self.engine, messages, options, "completion", chosen)
+                async with aclosing(writing.pieces()) as pieces:  # type: ignore[type-var]
+                    async for piece in pieces:
+                        yield Delta(piece)
             usage = replace(writing.usage, total_seconds=time.perf_counter() - began)
-            yield Completed(usage, writing.finish_reason, self.engine.display_name, self.engine.adapter)
+            self._usage.add("completion", bool(chosen.name), usage)
+            yield Completed(usage, writing.finish_reason, self.engine.display_name, chosen.name)
+
+    async def score(self, messages: Sequence[Message], text: str, adapter: str = "") -> tuple[TextScore, str]:
+        """How likely the model finds `text` after the chat, and the adapter asked. Raises as `complete`, and `Unimplemented`."""
+        with self._admission.slot():
+            async with self.adapting.chosen(adapter) as chosen:
+                return await self.engine.score(messages, text, chosen), chosen.name
 
     async def summarize(self, previous: str, turns: tuple[Turn, ...], max_tokens: int) -> tuple[str, Usage]:
         """A summary and what it cost. Raises as `complete`."""

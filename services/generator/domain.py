@@ -4,23 +4,28 @@
                       ├── SummaryTokenInvalid     SUMMARY_TOKEN_INVALID
                       └── SummaryTokenExpired     SUMMARY_TOKEN_EXPIRED
     NotFound          ├── ConversationNotFound    CONVERSATION_NOT_FOUND
-                      └── AnswerNotFound          ANSWER_NOT_FOUND
+                      ├── AnswerNotFound          ANSWER_NOT_FOUND
+                      └── AdapterNotFound         ADAPTER_NOT_FOUND
+    FailedPrecondition├── AdapterRefused          ADAPTER_REFUSED
+                      └── AdaptersOff             ADAPTERS_OFF
     ResourceExhausted └── QueueFull               QUEUE_FULL
     Unavailable       ├── MemoryUnavailable       MEMORY_UNAVAILABLE
-                      └── EngineUnavailable       ENGINE_UNAVAILABLE
+                      ├── EngineUnavailable       ENGINE_UNAVAILABLE
+                      └── ShelfUnavailable        SHELF_UNAVAILABLE
 
 Nothing here knows of protobuf, of Redis or of an engine.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Literal
 
-from services.chassis.errors import InvalidArgument, NotFound, ResourceExhausted, Unavailable
+from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unavailable
 
 DONT_KNOW = "I do not know."
 """The whole text of an answer that is none."""
@@ -151,6 +156,33 @@ class Message:
     text: str
 
 
+ADAPTER_VERSION = re.compile(r"adapters/([a-z][a-z0-9-]{0,39})/versions/([A-Za-z0-9][A-Za-z0-9_-]{0,63})")
+"""Name of a version of an adapter."""
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A version of an adapter, `adapters/{adapter}/versions/{version}`. `digest` is over its files, `job` the one that trained it."""
+
+    name: str
+    digest: str
+    job: str = ""
+
+
+BASE = Adapter("", "")
+"""Stands for the base model alone."""
+BASE_NAME = "base"
+"""What a request calls it."""
+
+
+@dataclass(frozen=True)
+class TextScore:
+    """How likely a model finds a text: the sum over its tokens, the one that ends it included, of the natural logarithms."""
+
+    token_count: int
+    log_likelihood: float
+
+
 @dataclass(frozen=True)
 class TextChunk:
     """The next piece of a text, with counts so far. `finish_reason` is set on the last one only."""
@@ -242,6 +274,28 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class UsageTotal:
+    """What one kind of text has cost in all. `purpose` is `answer`, `completion` or `summary`; seconds are each text's own."""
+
+    purpose: str
+    adapted: bool
+    count: int = 0
+    prompt_tokens: int = 0
+    cached_prompt_tokens: int = 0
+    completion_tokens: int = 0
+    retrieval_seconds: float = 0.0
+    engine_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class UsageTotals:
+    """What all texts have cost since counting began; None: nothing has been counted yet."""
+
+    totals: tuple[UsageTotal, ...] = ()
+    since: datetime | None = None
+
+
+@dataclass(frozen=True)
 class AnswerRecord:
     """An answer with what feedback on it needs. `passages` are names of chunks."""
 
@@ -319,6 +373,33 @@ class AnswerNotFound(NotFound):
         super().__init__(f"There is no answer `{name}`, or it has expired.", answer=name)
 
 
+class AdapterNotFound(NotFound):
+    """There is no such version of an adapter on the shelf."""
+
+    reason = "ADAPTER_NOT_FOUND"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no adapter version `{name}`.", adapter=name)
+
+
+class AdapterRefused(FailedPrecondition):
+    """The files of a version are not what they should be, or this deployment cannot serve it."""
+
+    reason = "ADAPTER_REFUSED"
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"The adapter version `{name}` is refused: {why}.", adapter=name)
+
+
+class AdaptersOff(FailedPrecondition):
+    """This deployment serves the base model only."""
+
+    reason = "ADAPTERS_OFF"
+
+    def __init__(self) -> None:
+        super().__init__("This deployment serves no adapters: its `adapters.shelf_url` is not set.")
+
+
 class QueueFull(ResourceExhausted):
     """Too many texts are being generated. Nothing was done."""
 
@@ -335,3 +416,9 @@ class EngineUnavailable(Unavailable):
     """The engine cannot be reached."""
 
     reason = "ENGINE_UNAVAILABLE"
+
+
+class ShelfUnavailable(Unavailable):
+    """The shared storage with the adapters cannot be reached."""
+
+    reason = "SHELF_UNAVAILABLE"

@@ -56,6 +56,8 @@ class Ask:
     style: Style = PLAIN
     options: GenerationOptions = DEFAULT_OPTIONS
     skip_memory: bool = False
+    adapter: str = ""
+    """A version of an adapter, `base`, or empty for what serves."""
 
 
 @dataclass(frozen=True)

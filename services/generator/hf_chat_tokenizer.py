@@ -23,6 +23,10 @@ class HfChatTokenizer:
         self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         if not self._tokenizer.chat_template:
             raise ValueError(f"{folder} has no chat template: it is not an instruct model")
+        if self._tokenizer.eos_token_id is None:
+            raise ValueError(f"{folder} does not say which token ends a text")
+        self.end_of_turn_id = int(self._tokenizer.eos_token_id)
+        """The token the model ends its turn with."""
         self.special_tokens: tuple[str, ...] = tuple(sorted(self._tokenizer.get_added_vocab()))
 
     def encode(self, text: str) -> list[int]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import openai
 
 from services.chassis import deadline
-from services.chassis.errors import DeadlineExceeded, InvalidArgument
+from services.chassis.errors import DeadlineExceeded, InvalidArgument, Unimplemented
 from services.generator.domain import (
+    BASE,
+    Adapter,
+    AdaptersOff,
     ContextTooLong,
     EngineUnavailable,
     FinishReason,
@@ -17,6 +21,7 @@ from services.generator.domain import (
     Message,
     QueueFull,
     TextChunk,
+    TextScore,
 )
 from services.generator.hf_chat_tokenizer import HfChatTokenizer
 from services.generator.settings import OpenAiSettings
@@ -29,7 +34,9 @@ class OpenAiEngine:
     """The engine. The server applies the model's chat template; that it keeps text apart from control tokens is up to it."""
 
     kind = "openai"
-    adapter = ""
+    # What lies behind that server cannot be looked at, and its adapters are its own.
+    fingerprint = ""
+    max_adapter_rank = 0
 
     def __init__(self, settings: OpenAiSettings) -> None:
         key = settings.api_key_file.read_text().strip() if settings.api_key_file else "none"
@@ -50,7 +57,10 @@ class OpenAiEngine:
             return len(self._tokenizer.render(messages))
         return sum(self.count_tokens(message.text) + _TOKENS_PER_MESSAGE for message in messages)
 
-    async def generate(self, messages: Sequence[Message], options: GenerationOptions) -> AsyncIterator[TextChunk]:
+    def render(self, messages: Sequence[Message]) -> list[int]:
+        return self._tokenizer.render(messages) if self._tokenizer else []
+
+    async def generate(self, messages: Sequence[Message], options: GenerationOptions, adapter: Adapter = BASE) -> AsyncIterator[TextChunk]:
         counted = self.count_prompt_tokens(messages)
         if counted + options.max_tokens > self.context_tokens:
             raise ContextTooLong(counted, options.max_tokens, self.context_tokens)
@@ -72,6 +82,15 @@ class OpenAiEngine:
                 yield TextChunk("", prompt, cached, written, finish or FinishReason.STOP)
         except openai.OpenAIError as error:
             raise _translated(error) from error
+
+    async def score(self, messages: Sequence[Message], text: str, adapter: Adapter = BASE) -> TextScore:
+        raise Unimplemented("The engine cannot tell how likely a text is.")
+
+    async def load_adapter(self, adapter: Adapter, folder: Path) -> None:
+        raise AdaptersOff
+
+    async def unload_adapter(self, adapter: Adapter) -> None:
+        raise AdaptersOff
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 from services.generator.domain import (
+    BASE,
+    Adapter,
     AnswerRecord,
     Conversation,
     Evidence,
@@ -18,7 +21,10 @@ from services.generator.domain import (
     Recollection,
     Summary,
     TextChunk,
+    TextScore,
     Turn,
+    Usage,
+    UsageTotals,
 )
 from services.generator.events import Retrieval
 
@@ -32,8 +38,10 @@ class Engine(Protocol):
     """Name of the base model."""
     context_tokens: int
     """Longest prompt and answer together."""
-    adapter: str
-    """`adapters/{adapter}/versions/{version}` that writes now; empty: the base model alone."""
+    fingerprint: str
+    """Of the base model; see `chassis.model_fingerprint`. Empty: not known."""
+    max_adapter_rank: int
+    """Highest rank an adapter may have; 0: it can load none."""
     special_tokens: tuple[str, ...]
     """The model's control tokens, as text."""
 
@@ -45,11 +53,66 @@ class Engine(Protocol):
         """Tokens of a chat with everything its template adds."""
         ...
 
-    def generate(self, messages: Sequence[Message], options: GenerationOptions) -> AsyncIterator[TextChunk]:
-        """The text piece by piece. Closing or cancelling it stops the engine's work on it.
+    def render(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of a chat as it is served, up to where the model is to write. Empty where the tokenizer is not known."""
+        ...
+
+    def generate(self, messages: Sequence[Message], options: GenerationOptions, adapter: Adapter = BASE) -> AsyncIterator[TextChunk]:
+        """The text piece by piece, by the base model with `adapter`, which must be loaded. Closing or cancelling it stops the work.
 
         Text of the messages is data: it cannot become a control token. Raises `ContextTooLong`, `QueueFull`, `EngineUnavailable`.
         """
+        ...
+
+    async def score(self, messages: Sequence[Message], text: str, adapter: Adapter = BASE) -> TextScore:
+        """How likely `text` is after the chat. Raises `Unimplemented` where the engine cannot tell, else as `generate`."""
+        ...
+
+
+class AdapterHost(Protocol):
+    """An engine that serves adapters beside its base model."""
+
+    fingerprint: str
+    max_adapter_rank: int
+
+    async def load_adapter(self, adapter: Adapter, folder: Path) -> None:
+        """Makes it ready to write with. The files in `folder` were checked. Raises `AdapterRefused` when the engine cannot take it."""
+        ...
+
+    async def unload_adapter(self, adapter: Adapter) -> None:
+        """Forgets it. No text that is being written may need it."""
+        ...
+
+
+@dataclass(frozen=True)
+class DesiredAdapter:
+    """What is to serve. `name` empty: the base model alone. `generation` rises with every change."""
+
+    name: str = ""
+    digest: str = ""
+    generation: int = 0
+
+
+class Shelf(Protocol):
+    """The shared storage with the adapters. Every method raises `ShelfUnavailable` when it cannot be reached."""
+
+    async def desired(self) -> DesiredAdapter | None:
+        """What is to serve; None when nobody has ever said. Raises `AdapterRefused` when what stands there cannot be read."""
+        ...
+
+    async def fetch(self, name: str, digest: str = "") -> tuple[Adapter, Path]:
+        """A version with a local folder of its files, checked: it may be loaded. With `digest` it must have that one.
+
+        Raises `AdapterNotFound` and `AdapterRefused`.
+        """
+        ...
+
+    async def forget(self, adapter: Adapter) -> None:
+        """Removes the local files. Never raises."""
+        ...
+
+    async def keep_only(self, adapters: Collection[Adapter]) -> None:
+        """Removes all local files but those of `adapters`, also what a killed process left. Never raises."""
         ...
 
 
@@ -110,6 +173,18 @@ class AnswerStore(Protocol):
 
     async def list_feedback(self, page_size: int, after: str) -> tuple[list[tuple[Feedback, AnswerRecord]], str]:
         """A page, oldest first, and the position after it (empty: the last page)."""
+        ...
+
+
+class UsageStore(Protocol):
+    """Sums up what texts cost, over all replicas."""
+
+    def add(self, purpose: str, adapted: bool, usage: Usage) -> None:
+        """Adds one text written for `purpose` (`answer`, `completion` or `summary`). Never waits and never fails."""
+        ...
+
+    async def totals(self) -> UsageTotals:
+        """All totals. Raises `MemoryUnavailable` when the store cannot be reached."""
         ...
 
 

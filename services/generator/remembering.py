@@ -13,6 +13,7 @@ from datetime import datetime
 from services.chassis.errors import CorellaError
 from services.chassis.telemetry import get_logger, meter, tracer
 from services.generator.domain import (
+    BASE,
     DONT_KNOW,
     ConversationBudget,
     FinishReason,
@@ -25,7 +26,7 @@ from services.generator.domain import (
     Turn,
     Usage,
 )
-from services.generator.ports import ConversationStore, Engine, SummaryTokens
+from services.generator.ports import ConversationStore, Engine, SummaryTokens, UsageStore
 from services.generator.settings import MemorySettings
 from services.generator.summarizing import summary_messages, tidy
 from services.generator.writing import Writing
@@ -38,11 +39,14 @@ _SUMMARY_PROMPT_TOKENS = 512
 class Remembering:
     """What is known of earlier turns, and what will be known of this one."""
 
-    def __init__(self, engine: Engine, store: ConversationStore, tokens: SummaryTokens, settings: MemorySettings) -> None:
+    def __init__(
+        self, engine: Engine, store: ConversationStore, tokens: SummaryTokens, settings: MemorySettings, usage: UsageStore
+    ) -> None:
         self._engine = engine
         self._store = store
         self._tokens = tokens
         self._settings = settings
+        self._usage = usage
         self._being_summarised: set[str] = set()
 
     async def recall(self, conversation_id: str, token: bytes) -> Recollection:
@@ -117,8 +121,10 @@ class Remembering:
         return Summary(text, self._engine.count_tokens(text), recollection.turn_count)
 
     async def _write(self, messages: tuple[Message, ...], max_tokens: int) -> tuple[str, Usage]:
-        writing = Writing(self._engine, messages, GenerationOptions(max_tokens=max_tokens), "summary")
+        # By the base model: adapters are judged by their answers, and must not change what is remembered.
+        writing = Writing(self._engine, messages, GenerationOptions(max_tokens=max_tokens), "summary", BASE)
         async with aclosing(writing.pieces()) as pieces:  # type: ignore[type-var]
             async for _ in pieces:
                 pass
+        self._usage.add("summary", False, writing.usage)
         return tidy(writing.text, ended=writing.finish_reason is FinishReason.STOP), writing.usage

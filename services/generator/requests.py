@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +13,7 @@ from corella.v1 import generator_pb2 as pb
 from corella.v1 import retriever_pb2
 from services.chassis import page_token
 from services.chassis.errors import InvalidArgument, Violation
-from services.generator.domain import Feedback, GenerationOptions, Message, Rating, Style, Turn
+from services.generator.domain import ADAPTER_VERSION, BASE_NAME, Feedback, GenerationOptions, Message, Passage, Rating, Style, Turn
 from services.generator.events import Ask, Condition, Retrieval
 
 MAX_QUESTION = 4000
@@ -21,10 +23,21 @@ _MAX_TOKENS = 1024
 _MAX_PASSAGES = 5
 _MAX_TOKEN_BYTES = 65536
 _MAX_CHAT_CHARACTERS = 1_000_000
+_MAX_TEXT = 16_000
+_MAX_HEADINGS = 32
 _CORPUS = re.compile(r"corpora/[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 _CONVERSATION = re.compile(r"conversations/([A-Za-z0-9_-]{1,64})")
 _ANSWER = re.compile(r"answers/([0-9a-f]{32})")
 _ROLES = {pb.CHAT_ROLE_SYSTEM: "system", pb.CHAT_ROLE_USER: "user", pb.CHAT_ROLE_ASSISTANT: "assistant"}
+
+
+@dataclass(frozen=True)
+class Grounded:
+    """A question with the passages it is to be answered from."""
+
+    question: str
+    passages: tuple[Passage, ...]
+    style: Style
 
 
 class _Checker:
@@ -64,6 +77,7 @@ def ask(request: pb.AskRequest) -> Ask:
     retrieval = _retrieval(check, request.retrieval)
     style = _style(check, request.style)
     options = _options(check, request.generation)
+    adapter = _adapter(check, request.adapter)
     check.finish()
     return Ask(
         question=request.question.strip(),
@@ -74,22 +88,58 @@ def ask(request: pb.AskRequest) -> Ask:
         style=style,
         options=options,
         skip_memory=request.skip_memory,
+        adapter=adapter,
     )
 
 
-def complete(request: pb.CompleteRequest) -> tuple[tuple[Message, ...], GenerationOptions]:
-    """Raises `InvalidArgument`."""
+def complete(request: pb.CompleteRequest) -> tuple[tuple[Message, ...], GenerationOptions, str]:
+    """The chat, the options and the adapter named. Raises `InvalidArgument`."""
     check = _Checker()
-    check.require(bool(request.messages), "messages", "must hold at least one message")
-    for index, message in enumerate(request.messages):
-        check.require(message.role in _ROLES, f"messages[{index}].role", "must be system, user or assistant")
-    if request.messages:
-        check.require(request.messages[-1].role == pb.CHAT_ROLE_USER, "messages", "the last message must be the user's")
-    # Counting tokens takes time; what is far too long for any context is refused before.
-    check.text("".join(message.text for message in request.messages), "messages", _MAX_CHAT_CHARACTERS)
+    messages = _messages(check, request.messages, "messages")
     options = _options(check, request.generation)
+    adapter = _adapter(check, request.adapter)
     check.finish()
-    return tuple(Message(_ROLES[message.role], message.text) for message in request.messages), options  # type: ignore[arg-type]
+    return messages, options, adapter
+
+
+def score(request: pb.ScoreTextRequest) -> tuple[tuple[Message, ...], str, str]:
+    """The chat, the text and the adapter named. Raises `InvalidArgument`."""
+    check = _Checker()
+    messages = _messages(check, request.messages, "messages")
+    check.require(bool(request.text), "text", "must not be empty")
+    check.text(request.text, "text", _MAX_TEXT)
+    adapter = _adapter(check, request.adapter)
+    check.finish()
+    return messages, request.text, adapter
+
+
+def render(request: pb.RenderPromptRequest) -> Grounded | tuple[Message, ...]:
+    """A question with its passages, or a chat. Raises `InvalidArgument`."""
+    check = _Checker()
+    content: Grounded | tuple[Message, ...] = ()
+    match request.WhichOneof("content"):
+        case "question":
+            given = request.question
+            check.require(bool(given.question.strip()), "question.question", "must not be empty")
+            check.text(given.question, "question.question", MAX_QUESTION)
+            passages = _passages(check, given.passages, "question.passages")
+            content = Grounded(given.question.strip(), passages, _style(check, given.style, "question.style"))
+        case "chat":
+            content = _messages(check, request.chat.messages, "chat.messages")
+        case _:
+            check.require(False, "content", "must be `question` or `chat`")
+    check.finish()
+    return content
+
+
+def cite(request: pb.CiteTextRequest) -> tuple[str, tuple[Passage, ...], str]:
+    """The question, the passages and the text to check. Raises `InvalidArgument`."""
+    check = _Checker()
+    check.text(request.question, "question", MAX_QUESTION)
+    passages = _passages(check, request.passages, "passages")
+    check.text(request.text, "text", _MAX_TEXT)
+    check.finish()
+    return request.question.strip(), passages, request.text
 
 
 def summarize(request: pb.SummarizeRequest) -> tuple[str, tuple[Turn, ...], int]:
@@ -140,6 +190,12 @@ def _conversation_id(check: _Checker, name: str, field: str) -> str:
     return check.name(name, _CONVERSATION, field, "conversations/{conversation}` with an id of 1 to 64 letters, digits, `-` and `_")
 
 
+def _adapter(check: _Checker, name: str) -> str:
+    known = name in {"", BASE_NAME} or ADAPTER_VERSION.fullmatch(name) is not None
+    check.require(known, "adapter", "must be `adapters/{adapter}/versions/{version}`, `base`, or empty for what serves")
+    return name
+
+
 def _retrieval(check: _Checker, given: pb.RetrievalOptions) -> Retrieval:
     check.require(given.mode in retriever_pb2.SearchMode.values(), "retrieval.mode", "is not a search mode")
     check.require(given.fusion in retriever_pb2.Fusion.values(), "retrieval.fusion", "is not a fusion")
@@ -164,10 +220,34 @@ def _retrieval(check: _Checker, given: pb.RetrievalOptions) -> Retrieval:
     )
 
 
-def _style(check: _Checker, given: pb.AnswerStyle) -> Style:
+def _messages(check: _Checker, given: Sequence[pb.ChatMessage], name: str) -> tuple[Message, ...]:
+    check.require(bool(given), name, "must hold at least one message")
+    for index, message in enumerate(given):
+        check.require(message.role in _ROLES, f"{name}[{index}].role", "must be system, user or assistant")
+    if given:
+        check.require(given[-1].role == pb.CHAT_ROLE_USER, name, "the last message must be the user's")
+    # Counting tokens takes time; what is far too long for any context is refused before.
+    check.text("".join(message.text for message in given), name, _MAX_CHAT_CHARACTERS)
+    return () if check.violations else tuple(Message(_ROLES[each.role], each.text) for each in given)  # type: ignore[arg-type]
+
+
+def _passages(check: _Checker, given: Sequence[retriever_pb2.Passage], name: str) -> tuple[Passage, ...]:
+    check.require(1 <= len(given) <= _MAX_PASSAGES, name, f"must hold 1 to {_MAX_PASSAGES} passages, holds {len(given)}")
+    for index, passage in enumerate(given[:_MAX_PASSAGES]):
+        field = f"{name}[{index}]"
+        check.require(bool(passage.text.strip()), f"{field}.text", "must not be empty")
+        check.text(passage.text, f"{field}.text", _MAX_TEXT)
+        for each in ("title", "uri", "name"):
+            check.text(getattr(passage, each), f"{field}.{each}", MAX_QUESTION)
+        check.require(len(passage.heading_path) <= _MAX_HEADINGS, f"{field}.heading_path", f"must hold at most {_MAX_HEADINGS} headings")
+        check.text("".join(passage.heading_path), f"{field}.heading_path", MAX_QUESTION)
+    return tuple(Passage(each.name, each.document, each.title, each.uri, tuple(each.heading_path), each.text) for each in given)
+
+
+def _style(check: _Checker, given: pb.AnswerStyle, name: str = "style") -> Style:
     for field in ("style", "tone", "readability", "verbosity", "persona"):
-        check.text(getattr(given, field), f"style.{field}", _MAX_STYLE)
-    check.text(given.instructions, "style.instructions", _MAX_INSTRUCTIONS)
+        check.text(getattr(given, field), f"{name}.{field}", _MAX_STYLE)
+    check.text(given.instructions, f"{name}.instructions", _MAX_INSTRUCTIONS)
     return Style(given.style, given.tone, given.readability, given.verbosity, given.persona, given.instructions)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
@@ -10,7 +11,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from corella.v1 import generator_pb2 as pb
 from corella.v1 import retriever_pb2
 from services.generator import domain, events
+from services.generator.citing import CitedAnswer
 from services.generator.ports import Engine
+from services.generator.rendering import Rendered
 
 
 def ask(event: events.Event) -> pb.AskResponse:
@@ -62,11 +65,21 @@ def complete(event: events.Delta | events.Completed) -> pb.CompleteResponse:
     return pb.CompleteResponse(completion=completion(event))
 
 
-def model(engine: Engine) -> pb.GenerationModel:
+def model(engine: Engine, serving: domain.Adapter) -> pb.GenerationModel:
     """The model that answers."""
     return pb.GenerationModel(
-        display_name=engine.display_name, context_tokens=engine.context_tokens, adapter=engine.adapter, engine=engine.kind
+        display_name=engine.display_name,
+        context_tokens=engine.context_tokens,
+        adapter=serving.name,
+        engine=engine.kind,
+        fingerprint=engine.fingerprint,
+        max_adapter_rank=engine.max_adapter_rank,
     )
+
+
+def score(given: domain.TextScore, adapter: str) -> pb.ScoreTextResponse:
+    """How likely a text is."""
+    return pb.ScoreTextResponse(token_count=given.token_count, log_likelihood=given.log_likelihood, adapter=adapter)
 
 
 def passage(given: domain.Passage) -> retriever_pb2.Passage:
@@ -112,12 +125,38 @@ def answer(given: domain.Answer) -> pb.Answer:
     ]
     reason = "UNSPECIFIED" if given.refusal_reason is None else given.refusal_reason.name
     return pb.Answer(
-        name=f"answers/{given.id}",
+        name=f"answers/{given.id}" if given.id else "",
         text=given.text,
         citations=citations,
         refused=given.refused,
         refusal_reason=f"REFUSAL_REASON_{reason}",
     )
+
+
+def cited(given: CitedAnswer) -> pb.CiteTextResponse:
+    """What counts of a text. It is not kept, so it has no name."""
+    return pb.CiteTextResponse(
+        answer=answer(domain.Answer("", given.text, given.citations, given.refusal_reason)),
+        dropped_citation_count=given.dropped_citation_count,
+        dropped_sentence_count=given.dropped_sentence_count,
+    )
+
+
+def rendered(given: Rendered) -> pb.RenderPromptResponse:
+    """A prompt as it would be served."""
+    return pb.RenderPromptResponse(
+        messages=[pb.ChatMessage(role=f"CHAT_ROLE_{each.role.upper()}", text=each.text) for each in given.messages],
+        token_ids=given.token_ids,
+        passage_count=given.passage_count,
+        answerability=given.answerability,
+        refusal_threshold=given.refusal_threshold,
+    )
+
+
+def usage_totals(given: domain.UsageTotals) -> pb.GetUsageResponse:
+    """What texts have cost in all."""
+    totals = [pb.UsageTotal(**asdict(each)) for each in given.totals]
+    return pb.GetUsageResponse(totals=totals, since=None if given.since is None else timestamp(given.since))
 
 
 def completion(given: events.Completed) -> pb.Completion:

@@ -14,15 +14,21 @@ from services.generator import requests, responses
 from services.generator.answering import Answering
 from services.generator.completing import Completing
 from services.generator.conversing import Conversing
+from services.generator.ports import UsageStore
+from services.generator.rendering import Rendering
 
 
 class GeneratorServicer(GeneratorServiceServicer):
     """Speaks `corella.v1.GeneratorService`."""
 
-    def __init__(self, answering: Answering, completing: Completing, conversing: Conversing) -> None:
+    def __init__(
+        self, answering: Answering, completing: Completing, conversing: Conversing, rendering: Rendering, usage: UsageStore
+    ) -> None:
         self._answering = answering
         self._completing = completing
         self._conversing = conversing
+        self._rendering = rendering
+        self._usage = usage
         self.engine = completing.engine
 
     async def Ask(self, request: pb.AskRequest, context: Any) -> AsyncIterator[pb.AskResponse]:
@@ -64,4 +70,19 @@ class GeneratorServicer(GeneratorServiceServicer):
         return pb.ListFeedbackResponse(records=records, next_page_token=page_token.encode(position, "feedback"))
 
     async def GetGenerationModel(self, request: pb.GetGenerationModelRequest, context: Any) -> pb.GetGenerationModelResponse:
-        return pb.GetGenerationModelResponse(model=responses.model(self.engine))
+        return pb.GetGenerationModelResponse(model=responses.model(self.engine, self._completing.adapting.serving))
+
+    async def ScoreText(self, request: pb.ScoreTextRequest, context: Any) -> pb.ScoreTextResponse:
+        return responses.score(*await self._completing.score(*requests.score(request)))
+
+    async def RenderPrompt(self, request: pb.RenderPromptRequest, context: Any) -> pb.RenderPromptResponse:
+        content = requests.render(request)
+        if isinstance(content, requests.Grounded):
+            return responses.rendered(await self._rendering.question(content.question, content.passages, content.style))
+        return responses.rendered(await self._rendering.chat(content))
+
+    async def CiteText(self, request: pb.CiteTextRequest, context: Any) -> pb.CiteTextResponse:
+        return responses.cited(await self._rendering.cite(*requests.cite(request)))
+
+    async def GetUsage(self, request: pb.GetUsageRequest, context: Any) -> pb.GetUsageResponse:
+        return responses.usage_totals(await self._usage.totals())

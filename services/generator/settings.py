@@ -39,7 +39,9 @@ class VllmSettings(Group):
         None, ge=0, description="On a CPU: cores the model leaves to everything else. Empty: none of up to four, one of more."
     )
     eager: bool = Field(True, description="Without compilation: starts a minute sooner and writes a fifth slower.")
-    lora: bool = Field(False, description="Be ready to serve adapters; see docs/decisions/0006-engine.md for what it costs.")
+    lora: bool | None = Field(
+        None, description="Be ready to serve adapters; docs/decisions/0011-serving-adapters.md has what it costs. Empty: with a shelf."
+    )
     max_lora_rank: Literal[8, 16, 32, 64, 128] = Field(16, description="Highest rank an adapter may have.")
 
 
@@ -54,6 +56,19 @@ class OpenAiSettings(Group):
         None, description="Folder with the model's tokenizer, to count with. Empty: three bytes of UTF-8 are taken as one token."
     )
     timeout_seconds: float = Field(60.0, gt=0, description="Longest wait for the next piece of text.")
+
+
+class AdapterSettings(Group):
+    """Adapters (LoRA) that are served: those on the shelf, as its `serving.json` says."""
+
+    shelf_url: str = Field("", description="A path or any fsspec URL; the trainer's `shelf_url`. Empty: the base model alone serves.")
+    cache_folder: Path = Field(Path(".corella/generator/adapters"), description="Local copies of the adapters in use; this replica's own.")
+    poll_seconds: float = Field(1.0, gt=0, le=4, description="How often it is looked whether another version is to serve.")
+    timeout_seconds: float = Field(60.0, gt=0, description="Longest wait for the shelf to hand over one adapter.")
+    max_bytes: int = Field(2**30, gt=0, description="Largest adapter taken, in bytes.")
+    max_candidates: int = Field(
+        2, ge=1, le=16, description="Versions named by requests that are held ready beside the one that serves; further ones take turns."
+    )
 
 
 class AnswerSettings(Group):
@@ -93,6 +108,7 @@ class GeneratorSettings(ServiceSettings):
     engine: EngineSettings = EngineSettings()
     vllm: VllmSettings = VllmSettings()
     openai: OpenAiSettings = OpenAiSettings()
+    adapters: AdapterSettings = AdapterSettings()
     answer: AnswerSettings = AnswerSettings()
     memory: MemorySettings = MemorySettings()
 
@@ -107,3 +123,16 @@ class GeneratorSettings(ServiceSettings):
         if self.engine.kind == "openai" and not (self.openai.base_url and self.openai.model):
             raise ValueError("engine.kind is openai: set openai.base_url and openai.model")
         return self
+
+    @model_validator(mode="after")
+    def _adapters_need_an_engine_that_serves_them(self) -> GeneratorSettings:
+        if self.adapters.shelf_url and self.engine.kind == "openai":
+            raise ValueError("engine.kind is openai: that server has its own adapters; leave adapters.shelf_url empty")
+        if self.adapters.shelf_url and self.vllm.lora is False:
+            raise ValueError("adapters.shelf_url is set: vllm.lora must not be false")
+        return self
+
+    @property
+    def serves_adapters(self) -> bool:
+        """Whether the engine must be able to load adapters."""
+        return bool(self.adapters.shelf_url) if self.vllm.lora is None else self.vllm.lora

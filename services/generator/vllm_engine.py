@@ -13,11 +13,26 @@ import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 from services.chassis.errors import InvalidArgument
+from services.chassis.model_fingerprint import base_fingerprint
 from services.chassis.telemetry import get_logger
-from services.generator.domain import ContextTooLong, EngineUnavailable, FinishReason, GenerationOptions, Message, TextChunk
+from services.generator.adapter_checks import MODULES
+from services.generator.domain import (
+    BASE,
+    Adapter,
+    AdapterRefused,
+    ContextTooLong,
+    EngineUnavailable,
+    FinishReason,
+    GenerationOptions,
+    Message,
+    TextChunk,
+    TextScore,
+)
 from services.generator.hf_chat_tokenizer import HfChatTokenizer
 from services.generator.settings import VllmSettings
 
@@ -26,26 +41,36 @@ _WATCH_SECONDS = 1.0
 _FEW_CORES = 4
 # By now every call has ended or was cut off; nothing is left to be saved.
 _SHUTDOWN_SECONDS = 2.0
+# vLLM's own warm-up uses the first ones.
+_FIRST_ADAPTER_ID = 1001
 
 
 class VllmEngine:
     """The engine. `start` makes one; `close` ends it and its processes. `llm` and `tokenizer` are open to those who measure."""
 
     kind = "vllm"
-    adapter = ""
 
-    def __init__(self, llm: Any, tokenizer: HfChatTokenizer, settings: VllmSettings, on_death: Callable[[str], None]) -> None:
+    def __init__(
+        self, llm: Any, tokenizer: HfChatTokenizer, settings: VllmSettings, on_death: Callable[[str], None], adapter_slots: int = 0
+    ) -> None:
         self.llm = llm
         self.tokenizer = tokenizer
         self.display_name = settings.model_folder.name
         self.context_tokens = settings.context_tokens
         self.special_tokens = tokenizer.special_tokens
+        self.fingerprint = base_fingerprint(settings.model_folder)
+        self.max_adapter_rank: int = settings.max_lora_rank if adapter_slots else 0
+        self._adapters: dict[Adapter, Any] = {}
+        self._adapter_ids = count(_FIRST_ADAPTER_ID)
         self._on_death = on_death
         self._watch = asyncio.create_task(self._watch_over())
 
     @classmethod
-    def start(cls, settings: VllmSettings, max_sequences: int, on_death: Callable[[str], None]) -> VllmEngine:
-        """Loads the model, which takes half a minute and blocks: nothing can be served before. `on_death` hears when it dies."""
+    def start(cls, settings: VllmSettings, max_sequences: int, on_death: Callable[[str], None], adapter_slots: int = 0) -> VllmEngine:
+        """Loads the model, which takes half a minute and blocks: nothing can be served before. `on_death` hears when it dies.
+
+        `adapter_slots` is how many adapters can be loaded at the same time; 0 makes a faster engine that can load none.
+        """
         if not any(settings.model_folder.glob("*.safetensors")):
             raise FileNotFoundError(
                 f"{settings.model_folder} holds no model in safetensors form; `corella up` or `make models` prepares it"
@@ -53,25 +78,27 @@ class VllmEngine:
         prepare_environment(settings)
         logging.getLogger("vllm").setLevel(logging.WARNING)
         from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.platforms import current_platform
         from vllm.v1.engine.async_llm import AsyncLLM
 
         with _interruptible():
-            llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(settings, max_sequences)))
+            arguments = engine_arguments(settings, max_sequences, adapter_slots, on_cpu=current_platform.is_cpu())
+            llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         log.info("engine_ready", model=str(settings.model_folder), context_tokens=settings.context_tokens)
-        return cls(llm, HfChatTokenizer(settings.model_folder), settings, on_death)
+        return cls(llm, HfChatTokenizer(settings.model_folder), settings, on_death, adapter_slots)
 
     def count_tokens(self, text: str) -> int:
         return len(self.tokenizer.encode(text))
 
     def count_prompt_tokens(self, messages: Sequence[Message]) -> int:
-        return len(self.tokenizer.render(messages))
+        return len(self.render(messages))
 
-    async def generate(self, messages: Sequence[Message], options: GenerationOptions) -> AsyncIterator[TextChunk]:
+    def render(self, messages: Sequence[Message]) -> list[int]:
+        return self.tokenizer.render(messages)
+
+    async def generate(self, messages: Sequence[Message], options: GenerationOptions, adapter: Adapter = BASE) -> AsyncIterator[TextChunk]:
         from vllm import SamplingParams
-        from vllm.exceptions import VLLMValidationError
-        from vllm.inputs import tokens_input
         from vllm.sampling_params import RequestOutputKind
-        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
         ids = self.tokenizer.render(messages)
         if len(ids) + options.max_tokens > self.context_tokens:
@@ -84,13 +111,66 @@ class VllmEngine:
             output_kind=RequestOutputKind.DELTA,
         )
         completion_tokens = 0
+        async with aclosing(self._outputs(ids, params, adapter)) as outputs:  # type: ignore[type-var]
+            async for output in outputs:
+                piece = output.outputs[0]
+                completion_tokens += len(piece.token_ids)
+                finish = _finish_reason(piece.finish_reason)
+                yield TextChunk(piece.text, len(ids), output.num_cached_tokens or 0, completion_tokens, finish)
+
+    async def score(self, messages: Sequence[Message], text: str, adapter: Adapter = BASE) -> TextScore:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        prompt = self.tokenizer.render(messages)
+        scored = [*self.tokenizer.encode(text), self.tokenizer.end_of_turn_id]
+        # vLLM tells of a prompt's tokens only on its way to a text, the shortest of which has one.
+        if len(prompt) + len(scored) + 1 > self.context_tokens:
+            raise ContextTooLong(len(prompt), len(scored) + 1, self.context_tokens)
+        params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, output_kind=RequestOutputKind.FINAL_ONLY)
+        told: Sequence[Any] = ()
+        async with aclosing(self._outputs([*prompt, *scored], params, adapter)) as outputs:  # type: ignore[type-var]
+            async for output in outputs:
+                told = output.prompt_logprobs or told
+        found = [each[token].logprob for each, token in zip(told[len(prompt) :], scored, strict=True)]
+        return TextScore(len(scored), float(sum(found)))
+
+    async def load_adapter(self, adapter: Adapter, folder: Path) -> None:
+        from vllm.lora.request import LoRARequest
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        # Name and path are what the prefix cache tells adapters apart by, the number is what the workers do: none is ever used again.
+        request = LoRARequest(f"{adapter.name}@{adapter.digest}", next(self._adapter_ids), str(folder))
         try:
-            async with aclosing(self.llm.generate(tokens_input(ids), params, request_id=uuid.uuid4().hex)) as outputs:
+            await self.llm.add_lora(request)
+        except EngineDeadError as error:
+            raise EngineUnavailable("The engine stopped.") from error
+        except Exception as error:
+            # vLLM hands on whatever went wrong in its worker as a plain Exception.
+            log.warning("adapter_not_loaded", adapter=adapter.name, error=str(error))
+            raise AdapterRefused(adapter.name, "the engine cannot load it") from error
+        self._adapters[adapter] = request
+
+    async def unload_adapter(self, adapter: Adapter) -> None:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        request = self._adapters.pop(adapter)
+        try:
+            await self.llm.remove_lora(request.lora_int_id)
+        except EngineDeadError as error:
+            raise EngineUnavailable("The engine stopped.") from error
+
+    async def _outputs(self, ids: list[int], params: Any, adapter: Adapter) -> AsyncIterator[Any]:
+        from vllm.exceptions import VLLMValidationError
+        from vllm.inputs import tokens_input
+        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+        lora = None if adapter == BASE else self._adapters[adapter]
+        try:
+            stream = self.llm.generate(tokens_input(ids), params, request_id=uuid.uuid4().hex, lora_request=lora)
+            async with aclosing(stream) as outputs:
                 async for output in outputs:
-                    piece = output.outputs[0]
-                    completion_tokens += len(piece.token_ids)
-                    finish = _finish_reason(piece.finish_reason)
-                    yield TextChunk(piece.text, len(ids), output.num_cached_tokens or 0, completion_tokens, finish)
+                    yield output
         except VLLMValidationError as error:
             raise InvalidArgument(str(error)) from error
         except (EngineDeadError, EngineGenerateError) as error:
@@ -121,7 +201,7 @@ def prepare_environment(settings: VllmSettings) -> None:
     os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", str(reserved))
 
 
-def engine_arguments(settings: VllmSettings, max_sequences: int) -> dict[str, Any]:
+def engine_arguments(settings: VllmSettings, max_sequences: int, adapter_slots: int = 0, *, on_cpu: bool = False) -> dict[str, Any]:
     """vLLM's engine arguments, also for those who run vLLM beside the service to compare."""
     arguments: dict[str, Any] = {
         "model": str(settings.model_folder),
@@ -139,8 +219,13 @@ def engine_arguments(settings: VllmSettings, max_sequences: int) -> dict[str, An
     }
     if settings.kv_cache_gib is not None:
         arguments["kv_cache_memory_bytes"] = int(settings.kv_cache_gib * 2**30)
-    if settings.lora:
-        arguments |= {"enable_lora": True, "max_lora_rank": settings.max_lora_rank, "max_loras": 2}
+    if adapter_slots:
+        # All that are loaded are ready to run, so that vLLM never has to read one again in the middle of its work. Embeddings and the
+        # output layer are no targets: being ready to adapt them costs a copy of their size for each token, adapters or not.
+        arguments |= {"enable_lora": True, "max_lora_rank": settings.max_lora_rank, "lora_target_modules": list(MODULES)}
+        arguments |= {"max_loras": adapter_slots, "max_cpu_loras": adapter_slots}
+        if on_cpu:
+            arguments["worker_cls"] = "services.generator.vllm_cpu_lora.AdapterCpuWorker"
     return arguments
 
 

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from services.chassis.telemetry import meter, text_attribute, tracer
-from services.generator.domain import FinishReason, GenerationOptions, Message, TextChunk, Usage
+from services.generator.domain import Adapter, FinishReason, GenerationOptions, Message, TextChunk, Usage
 from services.generator.ports import Engine
 
 # Names, units and bucket boundaries: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/
@@ -37,14 +37,16 @@ _tokens = meter.create_histogram(
 class Writing:
     """One text. Iterate `pieces` to its end; `text`, `usage` and `finish_reason` then tell how it went.
 
-    `purpose` names what the text is for (`answer`, `summary`, `completion`); it tells the spans and metrics apart.
+    `purpose` names what the text is for (`answer`, `summary`, `completion`); it tells the spans and metrics apart. `adapter` must be
+    held ready until the end; see `Adapting.chosen`.
     """
 
-    def __init__(self, engine: Engine, messages: Sequence[Message], options: GenerationOptions, purpose: str) -> None:
+    def __init__(self, engine: Engine, messages: Sequence[Message], options: GenerationOptions, purpose: str, adapter: Adapter) -> None:
         self._engine = engine
         self._messages = messages
         self._options = options
         self._purpose = purpose
+        self._adapter = adapter
         self._parts: list[str] = []
         self.usage = Usage()
         self.finish_reason = FinishReason.STOP
@@ -56,7 +58,7 @@ class Writing:
 
     async def pieces(self) -> AsyncIterator[str]:
         """The text as it comes. Closing this stops the engine's work on it."""
-        engine, options = self._engine, self._options
+        engine, options, adapter = self._engine, self._options, self._adapter
         common = {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": engine.kind,
@@ -74,7 +76,7 @@ class Writing:
         last = TextChunk("")
         outcome: dict[str, str] = {}
         try:
-            async with aclosing(engine.generate(self._messages, options)) as chunks:  # type: ignore[type-var]
+            async with aclosing(engine.generate(self._messages, options, adapter)) as chunks:  # type: ignore[type-var]
                 async for chunk in chunks:
                     last = chunk
                     if first is None and chunk.completion_tokens:
@@ -97,7 +99,9 @@ class Writing:
                 first_token_seconds=first or 0.0,
                 generation_seconds=seconds,
             )
-            span.set_attribute("gen_ai.response.model", engine.adapter or engine.display_name)
+            span.set_attribute("gen_ai.response.model", adapter.name or engine.display_name)
+            span.set_attribute("corella.adapter.name", adapter.name)
+            span.set_attribute("corella.adapter.job", adapter.job)
             if last.finish_reason is not None:
                 span.set_attribute("gen_ai.response.finish_reasons", [last.finish_reason.value])
             span.set_attribute("gen_ai.usage.input_tokens", usage.prompt_tokens)

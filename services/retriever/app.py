@@ -10,6 +10,7 @@ from services.chassis.channel import Remote
 from services.chassis.operations_redis import RedisOperations
 from services.chassis.server import Lifecycle
 from services.retriever.celery_queue import CeleryQueue, make_celery
+from services.retriever.chunks import Chunks
 from services.retriever.corpora import Corpora
 from services.retriever.documents import Documents
 from services.retriever.fsspec_blobs import FsspecBlobs
@@ -52,6 +53,7 @@ async def build(settings: RetrieverSettings, _lifecycle: Lifecycle) -> AsyncIter
         yield RetrieverServicer(
             corpora=corpora,
             documents=documents,
+            chunks=Chunks(store, catalog),
             intake=Intake(store, documents, settings.limits, settings.import_roots),
             retrieval=retrieval,
             operations=RedisOperations(redis, PREFIX, settings.stall_seconds),

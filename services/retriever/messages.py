@@ -8,8 +8,8 @@ from google.protobuf import duration_pb2
 
 from corella.v1 import retriever_pb2
 from services.chassis.operations_messages import timestamp
-from services.retriever.domain import Corpus, CorpusCounts, Document, Found, Metric, Passage
-from services.retriever.names import document_name
+from services.retriever.domain import Chunk, Corpus, CorpusCounts, Document, Found, Metric, Passage
+from services.retriever.names import chunk_name, document_name
 
 _METRICS = {
     Metric.COSINE: retriever_pb2.METRIC_COSINE,
@@ -76,26 +76,30 @@ def uri_with_anchor(uri: str, anchor: str) -> str:
     return f"{uri.partition('#')[0]}#{anchor}" if anchor else uri
 
 
-def _passage(corpus: Corpus, passage: Passage) -> retriever_pb2.Passage:
-    chunk = passage.chunk
-    document = document_name(corpus.id, chunk.document_id)
-    provenance = retriever_pb2.Provenance(fused_score=passage.fused_score, embedded_now=passage.embedded_now)
-    for field in ("keyword_rank", "keyword_score", "vector_rank", "vector_score", "rerank_score"):
-        value = getattr(passage, field)
-        if value is not None:
-            setattr(provenance, field, value)
+def chunk_message(corpus_id: str, chunk: Chunk) -> retriever_pb2.Passage:
+    """A chunk as a passage without scores."""
     return retriever_pb2.Passage(
-        name=f"{document}/chunks/{chunk.id}",
-        document=document,
+        name=chunk_name(corpus_id, chunk.document_id, chunk.id),
+        document=document_name(corpus_id, chunk.document_id),
         title=chunk.title,
         uri=uri_with_anchor(chunk.uri, chunk.anchor),
         heading_path=chunk.heading_path,
         text=chunk.text,
         metadata=chunk.metadata,
         index=chunk.index,
-        score=passage.score,
-        provenance=provenance,
     )
+
+
+def _passage(corpus: Corpus, passage: Passage) -> retriever_pb2.Passage:
+    provenance = retriever_pb2.Provenance(fused_score=passage.fused_score, embedded_now=passage.embedded_now)
+    for field in ("keyword_rank", "keyword_score", "vector_rank", "vector_score", "rerank_score"):
+        value = getattr(passage, field)
+        if value is not None:
+            setattr(provenance, field, value)
+    message = chunk_message(corpus.id, passage.chunk)
+    message.score = passage.score
+    message.provenance.CopyFrom(provenance)
+    return message
 
 
 def _timings(seconds: Mapping[str, float]) -> retriever_pb2.SearchTimings:

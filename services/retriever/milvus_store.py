@@ -182,6 +182,11 @@ class MilvusStore:
             found += await self._rows(corpus, f"id in {layout.quoted(ids[start : start + _UPSERT_ROWS])}", fields, None)
         return found
 
+    async def positions(self, corpus: Corpus, document_id: str, first: int, last: int) -> list[Chunk]:
+        """Chunks of a document at these positions, both ends included, in no particular order."""
+        expression = f"document_id in {layout.quoted([document_id])} and position >= {int(first)} and position <= {int(last)}"
+        return await self._rows(corpus, expression, layout.CHUNK_FIELDS, None)
+
     async def without_vector(self, corpus: Corpus, limit: int) -> list[Chunk]:
         """Some chunks that have no vector."""
         return await self._rows(corpus, "has_vector == false", layout.CHUNK_FIELDS, limit)
@@ -239,7 +244,14 @@ class MilvusStore:
         options = {} if limit is None else {"limit": limit}
 
         def query(client: MilvusClient, timeout: float) -> Any:
-            return client.query(corpus.collection, filter=expression, output_fields=list(fields), timeout=timeout, **options)
+            return client.query(
+                corpus.collection,
+                filter=expression,
+                output_fields=list(fields),
+                consistency_level=self._consistency_level,
+                timeout=timeout,
+                **options,
+            )
 
         return [layout.chunk_of(row) for row in await self._call("query", corpus.collection, query)]
 

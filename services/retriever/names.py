@@ -13,6 +13,7 @@ from services.chassis.errors import InvalidArgument
 _CORPUS_ID = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _DOCUMENT_ID = re.compile(r"[0-9a-f]{32}")
 _OPERATION_ID = re.compile(r"[0-9a-f]{32}")
+_CHUNK_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def is_corpus_id(text: str) -> bool:
@@ -36,6 +37,19 @@ def document_of(name: str, field: str) -> tuple[str, str]:
     return parts[1], parts[3]
 
 
+def chunk_of(name: str) -> tuple[str, str, str] | None:
+    """Ids of corpus, document and chunk in `corpora/{corpus}/documents/{document}/chunks/{chunk}`; None for anything else."""
+    parts = name.split("/")
+    if len(parts) != 6 or parts[::2] != ["corpora", "documents", "chunks"] or not is_corpus_id(parts[1]) or not parts[3] or not parts[5]:
+        return None
+    return parts[1], parts[3], parts[5]
+
+
+def is_chunk_id(text: str) -> bool:
+    """Whether this service could have made the id."""
+    return _CHUNK_ID.fullmatch(text) is not None
+
+
 def is_document_id(text: str) -> bool:
     """Whether this service could have made the id."""
     return _DOCUMENT_ID.fullmatch(text) is not None
@@ -52,6 +66,11 @@ def operation_id_of(name: str) -> str:
 def document_name(corpus_id: str, document_id: str) -> str:
     """Resource name of a document."""
     return f"corpora/{corpus_id}/documents/{document_id}"
+
+
+def chunk_name(corpus_id: str, document_id: str, chunk_id: str) -> str:
+    """Resource name of a chunk."""
+    return f"{document_name(corpus_id, document_id)}/chunks/{chunk_id}"
 
 
 def document_id(uri: str) -> str:

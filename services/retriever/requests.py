@@ -10,7 +10,7 @@ from corella.v1 import retriever_pb2
 from services.chassis.errors import InvalidArgument, Violation
 from services.retriever.documents import Incoming
 from services.retriever.domain import Condition, CorpusWish, EmbeddingMode, Fusion, Metric, Query, SearchMode
-from services.retriever.names import corpus_id_of, is_corpus_id
+from services.retriever.names import chunk_of, corpus_id_of, is_corpus_id
 from services.retriever.readers import READERS, mime_type_for
 
 MAX_QUERY_CHARS = 4_000
@@ -22,6 +22,9 @@ MAX_METADATA_KEYS = 32
 MAX_METADATA_BYTES = 60_000
 MAX_CONDITIONS = 32
 MAX_VALUES = 256
+MAX_CHUNK_NAMES = 1_000
+_TOLD_VIOLATIONS = 20
+"""Of a list's elements; more would not fit into the headers that carry an error."""
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SCHEMES = ("http", "https", "file")
 
@@ -145,3 +148,29 @@ def query(request: retriever_pb2.SearchRequest) -> Query:
         vector_weight=weight,
         rerank=request.rerank,
     )
+
+
+def chunk_position(position: str) -> int:
+    """Where a page of a document's chunks begins. Raises `InvalidArgument`."""
+    if not re.fullmatch(r"[0-9]{0,9}", position, re.ASCII):
+        raise InvalidArgument.of([("page_token", "is not a token of this service")])
+    return int(position or 0)
+
+
+def chunk_names(request: retriever_pb2.BatchGetChunksRequest) -> tuple[str, list[tuple[str, str]]]:
+    """The corpus, and (document, chunk) of each name, in order."""
+    violations: list[Violation] = []
+    head, _, corpus_id = request.parent.partition("/")
+    if head != "corpora" or not is_corpus_id(corpus_id):
+        violations.append(("parent", "must be `corpora/{corpus}`"))
+    if not 1 <= len(request.names) <= MAX_CHUNK_NAMES:
+        violations.append(("names", f"must hold 1 to {MAX_CHUNK_NAMES:,} names, holds {len(request.names):,}"))
+    ids = [chunk_of(name) for name in request.names[:MAX_CHUNK_NAMES]]
+    of_names: list[Violation] = []
+    for place, found in enumerate(ids):
+        if found is None:
+            of_names.append((f"names[{place}]", "must be `corpora/{corpus}/documents/{document}/chunks/{chunk}`"))
+        elif found[0] != corpus_id and is_corpus_id(corpus_id):
+            of_names.append((f"names[{place}]", "must be of the corpus in `parent`"))
+    check([*violations, *of_names[:_TOLD_VIOLATIONS]])
+    return corpus_id, [(found[1], found[2]) for found in ids if found is not None]

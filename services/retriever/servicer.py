@@ -10,12 +10,13 @@ from services.chassis.errors import InvalidArgument
 from services.chassis.operations import OperationNotFound, Operations
 from services.chassis.operations_messages import operation_message
 from services.retriever import requests
+from services.retriever.chunks import Chunks
 from services.retriever.corpora import Corpora
 from services.retriever.documents import Documents
 from services.retriever.domain import CorpusCounts, DocumentNotFound, DocumentState
 from services.retriever.intake import Intake
-from services.retriever.messages import corpus_message, document_message, search_message
-from services.retriever.names import corpus_id_of, document_of, is_document_id, operation_id_of
+from services.retriever.messages import chunk_message, corpus_message, document_message, search_message
+from services.retriever.names import chunk_name, corpus_id_of, document_of, is_document_id, operation_id_of
 from services.retriever.redis_catalog import RedisCatalog
 from services.retriever.redis_locks import translated
 from services.retriever.retrieval import Retrieval
@@ -27,10 +28,19 @@ class RetrieverServicer(retriever_pb2_grpc.RetrieverServiceServicer):
     """Every method of the service."""
 
     def __init__(
-        self, *, corpora: Corpora, documents: Documents, intake: Intake, retrieval: Retrieval, operations: Operations, catalog: RedisCatalog
+        self,
+        *,
+        corpora: Corpora,
+        documents: Documents,
+        chunks: Chunks,
+        intake: Intake,
+        retrieval: Retrieval,
+        operations: Operations,
+        catalog: RedisCatalog,
     ) -> None:
         self._corpora = corpora
         self._documents = documents
+        self._chunks = chunks
         self._intake = intake
         self._retrieval = retrieval
         self._operations = operations
@@ -92,6 +102,24 @@ class RetrieverServicer(retriever_pb2_grpc.RetrieverServiceServicer):
     async def Search(self, request: retriever_pb2.SearchRequest, _context: object) -> retriever_pb2.SearchResponse:
         return search_message(await self._retrieval.search(requests.query(request)))
 
+    async def ListChunks(self, request: retriever_pb2.ListChunksRequest, _context: object) -> retriever_pb2.ListChunksResponse:
+        corpus_id, document_id = _document(request.parent, "parent")
+        bound = ("chunks", request.parent)
+        first = requests.chunk_position(page_token.decode(request.page_token, *bound))
+        found, following = await self._chunks.of_document(corpus_id, document_id, page_token.page_size(request.page_size), first)
+        return retriever_pb2.ListChunksResponse(
+            chunks=[chunk_message(corpus_id, chunk) for chunk in found],
+            next_page_token="" if following is None else page_token.encode(str(following), *bound),
+        )
+
+    async def BatchGetChunks(self, request: retriever_pb2.BatchGetChunksRequest, _context: object) -> retriever_pb2.BatchGetChunksResponse:
+        corpus_id, ids = requests.chunk_names(request)
+        found = await self._chunks.named(corpus_id, ids)
+        return retriever_pb2.BatchGetChunksResponse(
+            chunks=[chunk_message(corpus_id, chunk) for chunk in found.values()],
+            missing=[chunk_name(corpus_id, *each) for each in dict.fromkeys(ids) if each not in found],
+        )
+
     async def GetOperation(self, request: retriever_pb2.GetOperationRequest, _context: object) -> retriever_pb2.GetOperationResponse:
         return retriever_pb2.GetOperationResponse(operation=await self._operation(_operation_id(request.name)))
 
@@ -126,8 +154,8 @@ class RetrieverServicer(retriever_pb2_grpc.RetrieverServiceServicer):
             return operation_message(await self._operations.get(operation_id))
 
 
-def _document(name: str) -> tuple[str, str]:
-    corpus_id, document_id = document_of(name, "name")
+def _document(name: str, field: str = "name") -> tuple[str, str]:
+    corpus_id, document_id = document_of(name, field)
     if not is_document_id(document_id):
         raise DocumentNotFound(name)
     return corpus_id, document_id

@@ -129,6 +129,15 @@ class Split:
     seed: int = 13
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why something failed: what `google.rpc.Status` says. `code` is the gRPC status code's number."""
+
+    code: int
+    reason: str
+    message: str
+
+
 class DatasetState(Enum):
     """Where a dataset stands."""
 
@@ -142,6 +151,7 @@ class FeedbackSource:
     """Examples from feedback given at `since` (seconds since 1970) or later."""
 
     since: float = 0.0
+    kind: Literal["feedback"] = "feedback"
 
 
 @dataclass(frozen=True)
@@ -154,6 +164,7 @@ class CorpusSource:
     teacher_url: str = ""
     teacher_model: str = ""
     seed: int = 13
+    kind: Literal["corpus"] = "corpus"
 
 
 @dataclass(frozen=True)
@@ -161,6 +172,7 @@ class DatasetCopy:
     """The examples of another dataset, by its id."""
 
     dataset_id: str
+    kind: Literal["dataset"] = "dataset"
 
 
 Source = FeedbackSource | CorpusSource | DatasetCopy
@@ -186,8 +198,7 @@ class Dataset:
     fingerprint: str = ""
     done_count: int = 0
     total_count: int = 0
-    error: bytes = b""
-    """`google.rpc.Status`, serialised."""
+    error: Failure | None = None
 
 
 # Jobs
@@ -358,8 +369,7 @@ class Job:
     end_time: float | None = None
     progress: Progress = Progress()
     message: str = ""
-    error: bytes = b""
-    """`google.rpc.Status`, serialised."""
+    error: Failure | None = None
     adapter: str = ""
     evaluation_id: str = ""
     model_uri: str = ""
@@ -369,6 +379,8 @@ class Job:
     trace_id: str = ""
     usage: TrainingUsage = TrainingUsage()
     cancel_requested: bool = False
+    alive_time: float | None = None
+    """When the work last showed a sign of life."""
 
 
 # Judgement
@@ -513,11 +525,12 @@ class ExamplesInvalid(InvalidArgument):
     reason = "EXAMPLES_INVALID"
 
     @classmethod
-    def of_lines(cls, violations: list[Violation]) -> ExamplesInvalid:
-        """An error that names the first lines in its text as well. At most 100 violations are told."""
+    def of_lines(cls, violations: list[Violation], count: int | None = None) -> ExamplesInvalid:
+        """An error that names the first lines in its text as well. At most 100 violations are told; `count` is how many there are in all."""
+        count = count or len(violations)
         text = "; ".join(f"{line}: {what}" for line, what in violations[:5])
-        more = f"; and {len(violations) - 5:,} more" if len(violations) > 5 else ""
-        return cls(f"The examples are not valid: {text}{more}.", violations=violations[:100], line_count=len(violations))
+        more = f"; and {count - 5:,} more" if count > 5 else ""
+        return cls(f"The examples are not valid: {text}{more}.", violations=violations[:100], line_count=count)
 
 
 class RequestIdReused(InvalidArgument):

@@ -1,85 +1,170 @@
-"""`TrainerService` on the wire. The lists are empty, because nothing can be created; every other method says that it is not there yet."""
+"""The contract's methods: messages in, messages out."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
-from typing import Any, NoReturn
+from dataclasses import replace
+from typing import Any
 
-from corella.v1 import trainer_pb2, trainer_pb2_grpc
+from corella.v1 import trainer_pb2 as pb
+from corella.v1.trainer_pb2_grpc import TrainerServiceServicer
 from services.chassis import page_token
-from services.chassis.errors import Unimplemented
+from services.chassis.errors import InvalidArgument
+from services.trainer import requests, responses
+from services.trainer.cost_keeping import CostKeeping
+from services.trainer.dataset_keeping import DatasetKeeping
+from services.trainer.domain import DatasetNotFound, ScheduleNotFound
+from services.trainer.fsspec_shelf import FsspecShelf, serving_message
+from services.trainer.job_keeping import JobKeeping
+from services.trainer.promoting import Promoting
+from services.trainer.redis_records import RedisRecords
 
 
-class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
-    """Answers from an empty shelf."""
+class TrainerServicer(TrainerServiceServicer):
+    """Speaks `corella.v1.TrainerService`."""
 
-    async def ListDatasets(self, request: trainer_pb2.ListDatasetsRequest, context: Any) -> trainer_pb2.ListDatasetsResponse:
-        """No datasets."""
-        _check_page(request, "datasets")
-        return trainer_pb2.ListDatasetsResponse()
+    def __init__(
+        self,
+        *,
+        datasets: DatasetKeeping,
+        jobs: JobKeeping,
+        promoting: Promoting,
+        costs: CostKeeping,
+        records: RedisRecords,
+        shelf: FsspecShelf,
+        allowed_teachers: tuple[str, ...],
+    ) -> None:
+        self._datasets = datasets
+        self._jobs = jobs
+        self._promoting = promoting
+        self._costs = costs
+        self._records = records
+        self._shelf = shelf
+        self._allowed_teachers = allowed_teachers
 
-    async def ListJobs(self, request: trainer_pb2.ListJobsRequest, context: Any) -> trainer_pb2.ListJobsResponse:
-        """No jobs."""
-        _check_page(request, "jobs")
-        return trainer_pb2.ListJobsResponse()
+    # Datasets
 
-    async def ListEvaluations(self, request: trainer_pb2.ListEvaluationsRequest, context: Any) -> trainer_pb2.ListEvaluationsResponse:
-        """No evaluations."""
-        _check_page(request, "evaluations")
-        return trainer_pb2.ListEvaluationsResponse()
+    async def CreateDataset(self, request_iterator: Any, context: Any) -> pb.CreateDatasetResponse:
+        first = await anext(aiter(request_iterator), None)
+        if first is None or first.WhichOneof("part") != "start":
+            raise InvalidArgument.of([("part", "the first message must be `start`")])
+        name, split = requests.dataset_start(first.start)
+        dataset = await self._datasets.create(name, split, _pieces(request_iterator), first.start.request_id)
+        return pb.CreateDatasetResponse(dataset=responses.dataset(dataset))
 
-    async def ListAdapters(self, request: trainer_pb2.ListAdaptersRequest, context: Any) -> trainer_pb2.ListAdaptersResponse:
-        """No adapters: the base model serves."""
-        _check_page(request, "adapters")
-        return trainer_pb2.ListAdaptersResponse()
+    async def BuildDataset(self, request: pb.BuildDatasetRequest, context: Any) -> pb.BuildDatasetResponse:
+        dataset = await self._datasets.build(*requests.build_dataset(request, self._allowed_teachers), request.request_id)
+        return pb.BuildDatasetResponse(dataset=responses.dataset(dataset))
 
-    async def CreateDataset(self, request: Any, context: Any) -> trainer_pb2.CreateDatasetResponse:
-        """Not there yet."""
-        _not_yet("take datasets")
+    async def GetDataset(self, request: pb.GetDatasetRequest, context: Any) -> pb.GetDatasetResponse:
+        found = await self._datasets.get(requests.resource_id(request.name, "datasets"))
+        return pb.GetDatasetResponse(dataset=responses.dataset(found))
 
-    async def GetDataset(self, request: Any, context: Any) -> trainer_pb2.GetDatasetResponse:
-        """Not there yet."""
-        _not_yet("keep datasets")
+    async def ListDatasets(self, request: pb.ListDatasetsRequest, context: Any) -> pb.ListDatasetsResponse:
+        found, position = await self._datasets.page(*requests.page(request, "datasets"))
+        token = page_token.encode(position, "datasets")
+        return pb.ListDatasetsResponse(datasets=[responses.dataset(each) for each in found], next_page_token=token)
 
-    async def DeleteDataset(self, request: Any, context: Any) -> trainer_pb2.DeleteDatasetResponse:
-        """Not there yet."""
-        _not_yet("keep datasets")
+    async def ListExamples(self, request: pb.ListExamplesRequest, context: Any) -> pb.ListExamplesResponse:
+        dataset_id = requests.resource_id(request.parent, "datasets")
+        found, position = await self._datasets.examples(dataset_id, *requests.page(request, request.parent))
+        return pb.ListExamplesResponse(examples=found, next_page_token=page_token.encode(position, request.parent))
 
-    async def CreateJob(self, request: Any, context: Any) -> trainer_pb2.CreateJobResponse:
-        """Not there yet."""
-        _not_yet("run jobs")
+    async def DeleteDataset(self, request: pb.DeleteDatasetRequest, context: Any) -> pb.DeleteDatasetResponse:
+        if not await self._datasets.delete(requests.resource_id(request.name, "datasets")) and not request.allow_missing:
+            raise DatasetNotFound(request.name)
+        return pb.DeleteDatasetResponse()
 
-    async def GetJob(self, request: Any, context: Any) -> trainer_pb2.GetJobResponse:
-        """Not there yet."""
-        _not_yet("run jobs")
+    # Jobs
 
-    async def WatchJob(self, request: Any, context: Any) -> AsyncIterator[trainer_pb2.WatchJobResponse]:
-        """Not there yet."""
-        _not_yet("run jobs")
-        yield trainer_pb2.WatchJobResponse()  # makes this a generator, which is what a streaming handler must be
+    async def CreateJob(self, request: pb.CreateJobRequest, context: Any) -> pb.CreateJobResponse:
+        job = await self._jobs.create(requests.job_spec(request.job), requests.request_id(request.request_id))
+        return pb.CreateJobResponse(job=responses.job(job))
 
-    async def CancelJob(self, request: Any, context: Any) -> trainer_pb2.CancelJobResponse:
-        """Not there yet."""
-        _not_yet("run jobs")
+    async def GetJob(self, request: pb.GetJobRequest, context: Any) -> pb.GetJobResponse:
+        return pb.GetJobResponse(job=responses.job(await self._jobs.get(requests.resource_id(request.name, "jobs"))))
 
-    async def GetEvaluation(self, request: Any, context: Any) -> trainer_pb2.GetEvaluationResponse:
-        """Not there yet."""
-        _not_yet("judge adapters")
+    async def ListJobs(self, request: pb.ListJobsRequest, context: Any) -> pb.ListJobsResponse:
+        found, position = await self._jobs.page(*requests.page(request, "jobs"))
+        token = page_token.encode(position, "jobs")
+        return pb.ListJobsResponse(jobs=[responses.job(each) for each in found], next_page_token=token)
 
-    async def PromoteAdapter(self, request: Any, context: Any) -> trainer_pb2.PromoteAdapterResponse:
-        """Not there yet."""
-        _not_yet("keep adapters")
+    async def WatchJob(self, request: pb.WatchJobRequest, context: Any) -> AsyncIterator[pb.WatchJobResponse]:
+        async for job, steps in self._jobs.watch(requests.resource_id(request.name, "jobs"), request.after_step):
+            yield pb.WatchJobResponse(job=responses.job(job), steps=[responses.step(each) for each in steps])
 
-    async def RollBackAdapter(self, request: Any, context: Any) -> trainer_pb2.RollBackAdapterResponse:
-        """Not there yet."""
-        _not_yet("keep adapters")
+    async def CancelJob(self, request: pb.CancelJobRequest, context: Any) -> pb.CancelJobResponse:
+        return pb.CancelJobResponse(job=responses.job(await self._jobs.cancel(requests.resource_id(request.name, "jobs"))))
+
+    async def GetJobLog(self, request: pb.GetJobLogRequest, context: Any) -> pb.GetJobLogResponse:
+        lines, next_skip = await self._jobs.log_lines(requests.resource_id(request.name, "jobs"), max(request.skip, 0))
+        return pb.GetJobLogResponse(lines=lines, next_skip=next_skip)
+
+    async def GetJobReport(self, request: pb.GetJobReportRequest, context: Any) -> pb.GetJobReportResponse:
+        markdown, pictures = await self._jobs.report(requests.resource_id(request.name, "jobs"))
+        shown = [pb.ReportPicture(file_name=name, content=content) for name, content in pictures]
+        return pb.GetJobReportResponse(markdown=markdown, pictures=shown)
+
+    # Judgement and serving
+
+    async def GetEvaluation(self, request: pb.GetEvaluationRequest, context: Any) -> pb.GetEvaluationResponse:
+        found = await self._records.evaluation(requests.resource_id(request.name, "evaluations"))
+        return pb.GetEvaluationResponse(evaluation=responses.evaluation(found))
+
+    async def ListEvaluations(self, request: pb.ListEvaluationsRequest, context: Any) -> pb.ListEvaluationsResponse:
+        found, position = await self._records.page_evaluations(*requests.page(request, "evaluations"))
+        token = page_token.encode(position, "evaluations")
+        return pb.ListEvaluationsResponse(evaluations=[responses.evaluation(each) for each in found], next_page_token=token)
+
+    async def ListAdapters(self, request: pb.ListAdaptersRequest, context: Any) -> pb.ListAdaptersResponse:
+        size, after = requests.page(request, "adapters")
+        serving = (await self._shelf.serving()).adapter
+        by_adapter: dict[str, list[pb.AdapterVersion]] = {}
+        for each in await self._records.versions():
+            name = each.name.partition("/versions/")[0]
+            by_adapter.setdefault(name, []).append(responses.version(replace(each, serving=each.name == serving)))
+        names, start = sorted(by_adapter), int(after or 0)
+        position = str(start + size) if start + size < len(names) else ""
+        found = [pb.Adapter(name=name, versions=by_adapter[name]) for name in names[start : start + size]]
+        return pb.ListAdaptersResponse(adapters=found, next_page_token=page_token.encode(position, "adapters"))
+
+    async def PromoteAdapter(self, request: pb.PromoteAdapterRequest, context: Any) -> pb.PromoteAdapterResponse:
+        version = await self._promoting.promote(requests.version_name(request.name), requests.request_id(request.request_id))
+        return pb.PromoteAdapterResponse(version=responses.version(version))
+
+    async def RollBackAdapter(self, request: pb.RollBackAdapterRequest, context: Any) -> pb.RollBackAdapterResponse:
+        version = await self._promoting.roll_back(requests.request_id(request.request_id, required=True))
+        return pb.RollBackAdapterResponse(version=responses.version(version) if version else None)
+
+    async def GetServing(self, request: pb.GetServingRequest, context: Any) -> pb.GetServingResponse:
+        return pb.GetServingResponse(serving=serving_message(await self._shelf.serving()))
+
+    # Schedules and costs
+
+    async def CreateSchedule(self, request: pb.CreateScheduleRequest, context: Any) -> pb.CreateScheduleResponse:
+        schedule = requests.schedule(request.schedule, self._allowed_teachers, time.time())
+        await self._records.create_schedule(schedule)
+        return pb.CreateScheduleResponse(schedule=responses.schedule(schedule))
+
+    async def ListSchedules(self, request: pb.ListSchedulesRequest, context: Any) -> pb.ListSchedulesResponse:
+        size, after = requests.page(request, "schedules")
+        found, start = await self._records.schedules(), int(after or 0)
+        position = str(start + size) if start + size < len(found) else ""
+        shown = [responses.schedule(each) for each in found[start : start + size]]
+        return pb.ListSchedulesResponse(schedules=shown, next_page_token=page_token.encode(position, "schedules"))
+
+    async def DeleteSchedule(self, request: pb.DeleteScheduleRequest, context: Any) -> pb.DeleteScheduleResponse:
+        if not await self._records.delete_schedule(requests.resource_id(request.name, "schedules")) and not request.allow_missing:
+            raise ScheduleNotFound(request.name)
+        return pb.DeleteScheduleResponse()
+
+    async def GetCost(self, request: pb.GetCostRequest, context: Any) -> pb.GetCostResponse:
+        return await self._costs.report(request.question_count)
 
 
-def _check_page(request: Any, what: str) -> None:
-    # An empty list has one page only, and yet a bad token or size is the caller's mistake, today as later.
-    page_token.page_size(request.page_size)
-    page_token.decode(request.page_token, what)
-
-
-def _not_yet(what: str) -> NoReturn:
-    raise Unimplemented(f"This version of the trainer does not {what} yet; its lists can be asked for, and are empty.")
+async def _pieces(stream: Any) -> AsyncIterator[bytes]:
+    async for message in stream:
+        if message.WhichOneof("part") != "jsonl":
+            raise InvalidArgument.of([("part", "every message after the first must be `jsonl`")])
+        yield message.jsonl

@@ -24,7 +24,9 @@ class RunningSettings(Group):
 
     max_running_jobs: int = Field(1, gt=0, description="Jobs that run at the same time, over all workers.")
     lease_seconds: float = Field(10.0, gt=1, description="A worker that shows no sign of life for so long has lost its job.")
-    stall_seconds: float = Field(60.0, gt=1, description="A job without a sign of life for so long is STALLED.")
+    max_running_builds: int = Field(2, gt=0, description="Datasets that are built at the same time, over all workers.")
+    stall_seconds: float = Field(120.0, gt=1, description="A job without a sign of life for so long is STALLED.")
+    hang_seconds: float = Field(900.0, gt=1, description="A driver without a sign of life for so long is ended, and its job resumed.")
     max_losses: int = Field(3, gt=0, description="A job that has lost so many drivers has FAILED.")
     niceness: int = Field(10, ge=0, le=19, description="How much training yields to serving on the same machine (Unix niceness).")
     schedule_seconds: float = Field(30.0, gt=0, description="How often the beat looks whether a schedule is due.")
@@ -79,7 +81,8 @@ class TrainerSettings(ServiceSettings):
     redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:50061/0"), description="Records of jobs and datasets, queue, locks.")
     shelf_url: str = Field(
         ".corella/shelf",
-        description="Where datasets, checkpoints, reports and adapters lie: a path or any fsspec URL. Shared with Ray's workers and the generators.",
+        description="Where datasets, checkpoints, reports and adapters lie: a path or any fsspec URL. "
+        "Shared with Ray's workers and the generators.",
     )
     base_model_folder: Path = Field(
         Path(".corella/models/SmolLM2-135M-Instruct"),

@@ -14,7 +14,7 @@ import pytest
 from grpc_status import rpc_status
 
 from corella.cli import main
-from corella.v1 import generator_pb2_grpc, operation_pb2, retriever_pb2, retriever_pb2_grpc
+from corella.v1 import generator_pb2, generator_pb2_grpc, operation_pb2, retriever_pb2, retriever_pb2_grpc, trainer_pb2, trainer_pb2_grpc
 from services.chassis.errors import CorellaError, NotFound
 
 SUCCEEDED = operation_pb2.OPERATION_STATE_SUCCEEDED
@@ -88,12 +88,75 @@ class FakeGenerator(generator_pb2_grpc.GeneratorServiceServicer):
     events: list[Any] = field(default_factory=list)
     error: CorellaError | None = None
     asked: list[Any] = field(default_factory=list)
+    records: list[generator_pb2.FeedbackRecord] = field(default_factory=list)
+    model: generator_pb2.GenerationModel = field(default_factory=generator_pb2.GenerationModel)
+
+    def CreateFeedback(self, request: Any, context: Any) -> Any:
+        self.asked.append(request)
+        stored = generator_pb2.Feedback()
+        stored.CopyFrom(request.feedback)
+        stored.name = f"{request.parent}/feedback"
+        return generator_pb2.CreateFeedbackResponse(feedback=stored)
+
+    def ListFeedback(self, request: Any, context: Any) -> Any:
+        return generator_pb2.ListFeedbackResponse(records=self.records)
+
+    def GetGenerationModel(self, request: Any, context: Any) -> Any:
+        if self.error:
+            abort(context, self.error)
+        return generator_pb2.GetGenerationModelResponse(model=self.model)
 
     def Ask(self, request: Any, context: Any) -> Iterator[Any]:
         self.asked.append(request)
         yield from self.events
         if self.error:
             abort(context, self.error)
+
+
+class FakeTrainer(trainer_pb2_grpc.TrainerServiceServicer):
+    """Returns what a test puts in for a method, one answer a call and the last one again; remembers what it was asked.
+
+    An answer is a message, a list of messages for a stream, or an error.
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[Any]] = {}
+        self.asked: dict[str, list[Any]] = {}
+        self.received = b""
+
+    def _next(self, method: str, request: Any) -> Any:
+        self.asked.setdefault(method, []).append(request)
+        prepared = self.answers.get(method, [])
+        if not prepared:
+            return None
+        return prepared.pop(0) if len(prepared) > 1 else prepared[0]
+
+    def CreateDataset(self, requests: Any, context: Any) -> Any:
+        parts = list(requests)
+        self.received = b"".join(part.jsonl for part in parts)
+        return self._answer("CreateDataset", parts, context, trainer_pb2.CreateDatasetResponse)
+
+    def WatchJob(self, request: Any, context: Any) -> Iterator[Any]:
+        for one in self._next("WatchJob", request) or []:
+            if isinstance(one, CorellaError):
+                abort(context, one)
+            yield one
+
+    def _answer(self, method: str, request: Any, context: Any, empty: Any) -> Any:
+        answer = self._next(method, request)
+        if isinstance(answer, CorellaError):
+            abort(context, answer)
+        return empty() if answer is None else answer
+
+
+def _unary(method: str) -> Any:
+    empty = getattr(trainer_pb2, f"{method}Response")
+    return lambda self, request, context: self._answer(method, request, context, empty)
+
+
+for _method in trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"].methods_by_name:
+    if _method not in {"CreateDataset", "WatchJob"}:
+        setattr(FakeTrainer, _method, _unary(_method))
 
 
 class Result(NamedTuple):
@@ -113,9 +176,15 @@ def generator() -> FakeGenerator:
 
 
 @pytest.fixture
+def trainer() -> FakeTrainer:
+    return FakeTrainer()
+
+
+@pytest.fixture
 def corella(
     retriever: FakeRetriever,
     generator: FakeGenerator,
+    trainer: FakeTrainer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -124,8 +193,10 @@ def corella(
     server = grpc.server(futures.ThreadPoolExecutor(4))
     retriever_pb2_grpc.add_RetrieverServiceServicer_to_server(retriever, server)
     generator_pb2_grpc.add_GeneratorServiceServicer_to_server(generator, server)
+    trainer_pb2_grpc.add_TrainerServiceServicer_to_server(trainer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
+    monkeypatch.setenv("CORELLA_TRAINER", f"127.0.0.1:{port}")
     monkeypatch.setenv("CORELLA_RETRIEVER", f"127.0.0.1:{port}")
     monkeypatch.setenv("CORELLA_GENERATOR", f"127.0.0.1:{port}")
     monkeypatch.setenv("CORELLA_HOME", str(tmp_path / "home"))

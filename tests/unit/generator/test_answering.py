@@ -12,6 +12,7 @@ from cryptography.fernet import Fernet
 from services.chassis.errors import NotFound, Unavailable
 from services.generator.admission import Admission
 from services.generator.answering import Answering
+from services.generator.composing import Composing
 from services.generator.domain import (
     AnswerRecord,
     ContextTooLong,
@@ -31,6 +32,8 @@ from services.generator.domain import (
     SummaryTokenInvalid,
     TextChunk,
     Turn,
+    Usage,
+    UsageTotals,
 )
 from services.generator.events import Ask, Cited, Completed, Delta, Found, Remembered, Retrieval, Started
 from services.generator.fernet_tokens import FernetTokens
@@ -69,6 +72,9 @@ class ToldEngine:
 
     def count_tokens(self, text: str) -> int:
         return len(text.split())
+
+    def render(self, messages: Sequence[Message]) -> list[int]:
+        return list(range(self.count_prompt_tokens(messages)))
 
     def count_prompt_tokens(self, messages: Sequence[Message]) -> int:
         return sum(self.count_tokens(each.text) for each in messages)
@@ -141,6 +147,19 @@ class DictStore:
         raise AssertionError("no feedback is given here")
 
 
+class UsageList:
+    """What was counted, in order."""
+
+    def __init__(self) -> None:
+        self.added: list[tuple[str, bool, Usage]] = []
+
+    def add(self, purpose: str, adapted: bool, usage: Usage) -> None:
+        self.added.append((purpose, adapted, usage))
+
+    async def totals(self) -> UsageTotals:
+        raise AssertionError("nobody asks here")
+
+
 class Stage:
     """The use case with all it stands on."""
 
@@ -148,15 +167,17 @@ class Stage:
         self.engine = engine or ToldEngine()
         self.retriever = retriever or ToldRetriever(PASSAGE)
         self.store = DictStore()
+        self.usage = UsageList()
         self.tokens = FernetTokens([Fernet.generate_key()], 60)
-        self.remembering = Remembering(self.engine, self.store, self.tokens, MemorySettings(max_turns=2))  # type: ignore[arg-type]
+        self.remembering = Remembering(self.engine, self.store, self.tokens, MemorySettings(max_turns=2), self.usage)  # type: ignore[arg-type]
         self.answering = Answering(
             engine=self.engine,
             retriever=self.retriever,
             remembering=self.remembering,
             answers=self.store,  # type: ignore[arg-type]
             admission=Admission(1, slots - 1),
-            settings=AnswerSettings(),
+            composing=Composing(self.engine, AnswerSettings()),
+            usage=self.usage,
         )
 
     async def events(self, ask: Ask = ASK) -> list:

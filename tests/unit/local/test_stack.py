@@ -21,6 +21,8 @@ CLASSES: dict[str, Any] = {
     "worker": RetrieverSettings,
     "generator": GeneratorSettings,
     "trainer": TrainerSettings,
+    "trainer-worker": TrainerSettings,
+    "trainer-beat": TrainerSettings,
 }
 
 
@@ -84,10 +86,33 @@ def test_the_generator_finds_retriever_memory_and_model(
     assert settings.state_folder == home.generator
 
 
+@pytest.mark.parametrize("name", ["trainer", "trainer-worker", "trainer-beat"])
+def test_the_trainers_processes_meet_in_the_same_queue_shelf_and_model(
+    name: str, home: Home, environments: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(name, environments[name], monkeypatch)
+    assert settings.generator.address == f"127.0.0.1:{PORTS.generator}"
+    assert settings.retriever.address == f"127.0.0.1:{PORTS.retriever}"
+    assert settings.redis_url.get_secret_value() == f"redis://127.0.0.1:{PORTS.valkey}/0"
+    assert settings.shelf_url == home.shelf.as_uri()
+    assert settings.work_folder == home.trainer
+    assert f"{settings.base_model_folder}" == environments["generator"]["CORELLA_GENERATOR_VLLM__MODEL_FOLDER"]
+
+
+def test_training_may_use_every_core(environments: dict[str, dict[str, str]]) -> None:
+    assert "OMP_NUM_THREADS" not in environments["trainer-worker"]
+
+
 def test_a_model_chosen_by_the_caller_is_kept(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CORELLA_EMBEDDER_MODEL__FOLDER", "/models/other")
     specs = {spec.name: spec for spec in local_stack(home, PORTS)}
     assert specs["embedder"].environment["CORELLA_EMBEDDER_MODEL__FOLDER"] == "/models/other"
+
+
+def test_the_model_chosen_for_the_generator_is_the_one_that_is_tuned(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORELLA_GENERATOR_VLLM__MODEL_FOLDER", "/models/other")
+    specs = {spec.name: spec for spec in local_stack(home, PORTS)}
+    assert specs["trainer-worker"].environment["CORELLA_TRAINER_BASE_MODEL_FOLDER"] == "/models/other"
 
 
 def test_each_process_waits_only_for_processes_that_exist_and_in_no_circle(home: Home) -> None:
@@ -99,7 +124,7 @@ def test_each_process_waits_only_for_processes_that_exist_and_in_no_circle(home:
 
 def test_stores_are_stopped_after_those_who_write_to_them(home: Home) -> None:
     turns = {spec.name: spec.stop_turn for spec in local_stack(home, PORTS)}
-    for name in ("generator", "retriever", "worker", "embedder", "trainer"):
+    for name in ("generator", "retriever", "worker", "embedder", "trainer", "trainer-worker", "trainer-beat"):
         assert turns[name] < min(turns["valkey"], turns["milvus"])
 
 

@@ -1,0 +1,63 @@
+"""Celery as the trainer uses it: calls that wake workers, and the beat that looks after schedules.
+
+What is to be done lies in the records; a message only says "there is work". A message that is lost, doubled or late loses, doubles or
+breaks nothing, and messages are acknowledged at once: what a killed worker was doing is known by its lease, not by its message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from services.chassis.telemetry import carrier, get_logger
+from services.trainer.redis_records import PREFIX
+
+log = get_logger(__name__)
+
+QUEUE = "train"
+RUN_JOB = "corella.trainer.run_job"
+BUILD_DATASET = "corella.trainer.build_dataset"
+CHECK_SCHEDULES = "corella.trainer.check_schedules"
+
+
+def make_celery(redis_url: str) -> Celery:
+    """The Celery application. Nothing is connected yet."""
+    app = Celery("corella-trainer", broker=redis_url, set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        task_default_queue=QUEUE,
+        task_acks_late=False,
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={"global_keyprefix": PREFIX, "socket_timeout": 10, "socket_connect_timeout": 2},
+    )
+    return app
+
+
+class CeleryQueue:
+    """Sends wake-up calls."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    async def wake(self, task: str) -> None:
+        """Calls a worker. A failure is logged only: the worker's own watch looks every few seconds."""
+        headers = carrier()
+        try:
+            await asyncio.to_thread(self._send, task, headers)
+        except (OperationalError, RedisError, OSError) as error:
+            log.warning("wake_up_failed", task=task, error=str(error))
+
+    def _send(self, task: str, headers: dict[str, str]) -> None:
+        with self._app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=2)
+            self._app.send_task(task, connection=connection, queue=QUEUE, headers=headers, ignore_result=True, retry=False, expires=30)

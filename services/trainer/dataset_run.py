@@ -1,0 +1,99 @@
+"""Builds one dataset that was queued: reads its sources, arranges what comes of them, and records how far it is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from services.chassis.errors import CorellaError, Unavailable
+from services.chassis.telemetry import get_logger
+from services.trainer.dataset_building import DatasetBuilding
+from services.trainer.dataset_keeping import described, loader, store
+from services.trainer.domain import DatasetState, Failure
+from services.trainer.fsspec_shelf import FsspecShelf
+from services.trainer.generator_teacher import GeneratorTeacher
+from services.trainer.grpc_generator import GrpcGenerator
+from services.trainer.openai_teacher import OpenAiTeacher
+from services.trainer.ports import Retriever, Teacher
+from services.trainer.redis_records import DATASETS, RedisRecords
+from services.trainer.settings import TrainerSettings
+
+log = get_logger(__name__)
+_RETRY_SECONDS = 10.0
+_WRITE_SECONDS = 0.5
+
+
+class DatasetRun:
+    """One dataset being built."""
+
+    def __init__(
+        self,
+        settings: TrainerSettings,
+        records: RedisRecords,
+        shelf: FsspecShelf,
+        generator: GrpcGenerator,
+        retriever: Retriever,
+        *,
+        dataset_id: str,
+        token: str,
+    ) -> None:
+        self._settings = settings
+        self._records = records
+        self._shelf = shelf
+        self._generator = generator
+        self._retriever = retriever
+        self._id = dataset_id
+        self._token = token
+        self._task: asyncio.Task[bool] | None = None
+        self._written_at = 0.0
+        self._writes: set[asyncio.Task[bool]] = set()
+
+    def interrupt(self) -> None:
+        """Leaves the work to another driver."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def run(self) -> bool:
+        """Builds it; False when it was told to stop before."""
+        self._task = asyncio.create_task(self._build())
+        try:
+            return await self._task
+        except asyncio.CancelledError:
+            await self._records.hand_back(DATASETS, self._id, self._token)
+            return False
+
+    async def _build(self) -> bool:
+        dataset = await self._records.dataset(self._id)
+        building = DatasetBuilding(self._generator, self._retriever, self._teacher)
+        while True:
+            try:
+                built = await building.build(dataset, loader(self._shelf), self._progress)
+                break
+            except Unavailable as error:
+                # Passing: the generator loads its model, a store restarts.
+                log.warning("dataset_waits", dataset=self._id, reason=error.reason, detail=error.message)
+                await asyncio.sleep(_RETRY_SECONDS)
+            except CorellaError as error:
+                failure = Failure(error.code.value[0], error.reason, error.message)
+                await self._records.finish(DATASETS, self._id, self._token, state=DatasetState.FAILED, error=failure)
+                return True
+        await store(self._shelf, self._id, built)
+        ready = described(dataset, built)
+        names = (
+            "state", "training_count", "validation_count", "held_out_count", "duplicate_count", "corner_case_count", "dropped_count",
+            "warnings", "fingerprint", "done_count", "total_count",
+        )  # fmt: skip
+        await asyncio.gather(*self._writes)
+        await self._records.finish(DATASETS, self._id, self._token, **{name: getattr(ready, name) for name in names})
+        return True
+
+    def _teacher(self, url: str, model: str) -> Teacher:
+        return OpenAiTeacher(self._settings.teacher, url, model) if url else GeneratorTeacher(self._generator)
+
+    def _progress(self, done: int, total: int) -> None:
+        if time.monotonic() - self._written_at < _WRITE_SECONDS and done < total:
+            return
+        self._written_at = time.monotonic()
+        write = asyncio.create_task(self._records.update(DATASETS, self._id, self._token, done_count=done, total_count=total))
+        self._writes.add(write)
+        write.add_done_callback(self._writes.discard)

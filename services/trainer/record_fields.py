@@ -1,0 +1,57 @@
+"""Records as JSON, field by field, and back: what is kept of a dataclass and its enums, tuples and nested dataclasses.
+
+Fields that a record does not have yet take their defaults, so that records of an earlier version can be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import cache
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+
+@cache
+def _adapters(kind: type) -> dict[str, TypeAdapter[Any]]:
+    hints = get_type_hints(kind)
+    return {each.name: TypeAdapter(hints[each.name]) for each in fields(kind)}
+
+
+def dump_fields(kind: type, values: Mapping[str, Any]) -> list[str]:
+    """Names and JSON of some fields of `kind`, in turn, as Redis takes them for a hash."""
+    adapters = _adapters(kind)
+    flat: list[str] = []
+    for name, value in values.items():
+        flat += [name, adapters[name].dump_json(value).decode()]
+    return flat
+
+
+def dump_record(record: Any) -> list[str]:
+    """All fields of a record."""
+    return dump_fields(type(record), {each.name: getattr(record, each.name) for each in fields(record)})
+
+
+def load_record(kind: type[T], stored: Mapping[str, str]) -> T:
+    """The record of stored fields; what is not known is passed over."""
+    adapters = _adapters(kind)
+    return kind(**{name: adapters[name].validate_json(text) for name, text in stored.items() if name in adapters})
+
+
+@cache
+def _whole(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def dump_whole(record: Any) -> str:
+    """A record as one text."""
+    return str(_whole(type(record)).dump_json(record).decode())
+
+
+def load_whole(kind: type[T], text: str) -> T:
+    """The record in one text."""
+    loaded: T = _whole(kind).validate_json(text)
+    return loaded

@@ -1,0 +1,65 @@
+"""A real trainer over sockets, on a real Valkey and a shelf of its own. Generator and retriever are where a test says, or nowhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+from generator_process import free_port, wait_until_serving
+
+ROOT = Path(__file__).parents[2]
+
+
+def trainer_environment(folder: Path, valkey_url: str, **more: str) -> dict[str, str]:
+    """What a process of the trainer needs to know."""
+    return {
+        **{key: value for key, value in os.environ.items() if not key.startswith("CORELLA_")},
+        "CORELLA_TRAINER_REDIS_URL": valkey_url,
+        "CORELLA_TRAINER_SHELF_URL": str(folder / "shelf"),
+        "CORELLA_TRAINER_WORK_FOLDER": str(folder / "work"),
+        "CORELLA_TRAINER_GENERATOR__ADDRESS": "127.0.0.1:1",
+        "CORELLA_TRAINER_RETRIEVER__ADDRESS": "127.0.0.1:1",
+        **more,
+    }
+
+
+@contextmanager
+def running(folder: Path, module: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of ours until the block is left. Its log is `{module}.log` in the folder."""
+    with (folder / f"{module}.log").open("ab") as log:
+        process = subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, env=environment, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def running_trainer(folder: Path, environment: dict[str, str]) -> Iterator[grpc.Channel]:
+    """The trainer; the channel to it."""
+    port = free_port()
+    environment = {**environment, "CORELLA_TRAINER_SERVER__PORT": str(port)}
+    with running(folder, "services.trainer", environment) as process, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        wait_until_serving(process, channel, folder / "services.trainer.log")
+        yield channel
+
+
+def until(holds, seconds: float, what: str = "it"):  # type: ignore[no-untyped-def]
+    """What `holds` returns once it is true; fails when it is not in time."""
+    ends = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < ends, f"{what} did not come true within {seconds} s"
+        time.sleep(0.2)
+    return found
