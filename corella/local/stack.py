@@ -108,6 +108,7 @@ def local_stack(home: Home, ports: Ports) -> list[ProcessSpec]:
                 "CORELLA_GENERATOR_REDIS_URL": redis_url,
                 "CORELLA_GENERATOR_STATE_FOLDER": str(home.generator),
                 "CORELLA_GENERATOR_VLLM__MODEL_FOLDER": generation_model,
+                **_adapters(home),
             },
             port=ports.generator,
             # An engine that compiles on a busy machine needs minutes.
@@ -187,6 +188,17 @@ def _valkey(home: Home, port: int) -> tuple[str, ...]:
 
 def _unless_set(variable: str, value: str) -> str:
     return os.environ.get(variable) or value
+
+
+def _adapters(home: Home) -> dict[str, str]:
+    # A server of the OpenAI interface has its own adapters, and who switches them off for speed gets none.
+    off = os.environ.get("CORELLA_GENERATOR_VLLM__LORA", "").lower() in {"0", "false", "no", "off", "n", "f"}
+    if off or os.environ.get("CORELLA_GENERATOR_ENGINE__KIND") == "openai":
+        return {}
+    return {
+        "CORELLA_GENERATOR_ADAPTERS__SHELF_URL": home.shelf.as_uri(),
+        "CORELLA_GENERATOR_ADAPTERS__CACHE_FOLDER": str(home.generator / "adapters"),
+    }
 
 
 def _threads(count: int) -> dict[str, str]:

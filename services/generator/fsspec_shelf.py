@@ -10,6 +10,7 @@ vLLM is given is that copy, after it was checked.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
 from collections.abc import Callable, Collection, Mapping
@@ -88,8 +89,11 @@ class FsspecShelf:
             return None
         state = trainer_pb2.ServingState()
         try:
-            json_format.Parse(raw[:_STATE_MAX_BYTES].decode(), state, ignore_unknown_fields=True)
-        except (json_format.ParseError, UnicodeDecodeError) as error:
+            given = json.loads(raw[:_STATE_MAX_BYTES])
+            if not isinstance(given, dict):
+                raise ValueError("not an object")
+            json_format.ParseDict(given, state, ignore_unknown_fields=True)
+        except (json_format.ParseError, ValueError, RecursionError) as error:
             raise AdapterRefused(_STATE, "what is to serve cannot be read from it") from error
         if state.adapter and not (ADAPTER_VERSION.fullmatch(state.adapter) and _DIGEST.fullmatch(state.digest)):
             raise AdapterRefused(state.adapter[:120], "it is not named as versions are, or has no digest")

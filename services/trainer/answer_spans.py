@@ -1,6 +1,6 @@
 """Finds in a sentence the few words that a question can ask for, and how such a question begins.
 
-    "One charge lasts 95 hours."  ->  "95 hours", asked for by "How long"
+"One charge lasts 95 hours."  ->  "95 hours", asked for by "How long"
 """
 
 from __future__ import annotations
@@ -19,10 +19,16 @@ _MONTH = r"(?:January|February|March|April|May|June|July|August|September|Octobe
 _DAY = r"(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)"
 # The kinds in the order in which they are tried: "36 months" is a duration before it is a count of something.
 _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("When", re.compile(rf"\b(?:(?:on|in|every|from|until|by) )?(?:\d{{1,2}} {_MONTH}(?: \d{{4}})?|{_MONTH}(?: \d{{4}})?|(?:19|20)\d\d\b)")),
+    (
+        "When",
+        re.compile(rf"\b(?:(?:on|in|every|from|until|by) )?(?:\d{{1,2}} {_MONTH}(?: \d{{4}})?|{_MONTH}(?: \d{{4}})?|(?:19|20)\d\d\b)"),
+    ),
     ("When", re.compile(rf"\b(?:(?:on|every|from) )?{_DAY}s?(?: (?:to|and) {_DAY}s?)?\b|\b(?:at|from|until) \d{{1,2}}[:.]\d\d\b")),
     ("How long", re.compile(rf"\b{_RANGE} (?:working |calendar |business )?(?:second|minute|hour|day|week|month|year)s?\b", re.IGNORECASE)),
-    ("How much", re.compile(rf"[£€$] ?\d[\d,.]*\d|[£€$] ?\d|\b{_RANGE} ?(?:pounds?|euros?|dollars?|GBP|EUR|USD|p|pence)\b(?: (?:per|a) \w+)?")),
+    (
+        "How much",
+        re.compile(rf"[£€$] ?\d[\d,.]*\d|[£€$] ?\d|\b{_RANGE} ?(?:pounds?|euros?|dollars?|GBP|EUR|USD|p|pence)\b(?: (?:per|a) \w+)?"),
+    ),
     ("What", re.compile(rf"(?<!\w){_RANGE} ?(?:°C|%|[mckµ]?m|[mk]?g|m?l|k?V|m?A|W|[kMG]?Hz|[kMGT]?B|bar|m/s|litres?|metres?)(?![\w/])")),
     ("How many", re.compile(rf"\b{_RANGE} (?:[a-z]+ )?[a-z]{{2,}}(?<!s)s\b")),
     ("What", re.compile(r"(?<=[a-z,] )(?:[A-Z][\w’'-]*\w)(?: (?:(?:of|and|the) )?[A-Z0-9][\w’'-]*)*")),
@@ -71,7 +77,11 @@ def _spans(sentence: str, known: frozenset[str]) -> Iterator[Wanted]:
     for begins, pattern in _KINDS:
         for match in pattern.finditer(sentence):
             start, end = match.span()
-            if _PRODUCT.search(sentence[:start]) or any(start < other_end and other_start < end for other_start, other_end in taken) or not content(match.group()) - known:
+            if (
+                _PRODUCT.search(sentence[:start])
+                or any(start < other_end and other_start < end for other_start, other_end in taken)
+                or not content(match.group()) - known
+            ):
                 continue
             taken.append((start, end))
             yield Wanted(match.group(), begins)

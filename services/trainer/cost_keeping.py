@@ -36,7 +36,7 @@ class CostKeeping:
                 question_count = await self._count_answers()
             except CorellaError:
                 notes.append("The generator could not say how many questions were asked; training is spread over one.")
-        prices = Prices.of(self._prices, os.cpu_count() or 1)
+        prices = Prices.of(self._prices, os.cpu_count() or 1, evaluation.usage.worker_count)
         found = cost(evaluation.ways, evaluation.usage, prices, question_count)
         return pb.GetCostResponse(
             ways=[

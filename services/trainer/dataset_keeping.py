@@ -45,7 +45,10 @@ class DatasetKeeping:
         dataset = Dataset(fresh_id(), name, DatasetState.READY, time.time(), split)
         built = await self._building.arrange(examples, split)
         await store(self._shelf, dataset.id, built)
-        return await self._records.create_dataset(described(dataset, built), request_id, digest.hexdigest())
+        kept = await self._records.create_dataset(described(dataset, built), request_id, digest.hexdigest())
+        if kept.id != dataset.id:  # a repeat: the first one's examples are on the shelf already
+            await self._shelf.remove(f"datasets/{dataset.id}")
+        return kept
 
     async def build(self, name: str, sources: tuple[Source, ...], split: Split, request_id: str) -> Dataset:
         """Queues a dataset to be built. Raises `DatasetNotFound`, `DatasetNotReady` for a dataset it is to be made from."""

@@ -11,12 +11,11 @@ from services.trainer.dataset_building import DatasetBuilding
 from services.trainer.dataset_keeping import described, loader, store
 from services.trainer.domain import DatasetState, Failure
 from services.trainer.fsspec_shelf import FsspecShelf
-from services.trainer.generator_teacher import GeneratorTeacher
 from services.trainer.grpc_generator import GrpcGenerator
-from services.trainer.openai_teacher import OpenAiTeacher
-from services.trainer.ports import Retriever, Teacher
+from services.trainer.ports import Retriever
 from services.trainer.redis_records import DATASETS, RedisRecords
 from services.trainer.settings import TrainerSettings
+from services.trainer.teachers import teachers
 
 log = get_logger(__name__)
 _RETRY_SECONDS = 10.0
@@ -46,7 +45,7 @@ class DatasetRun:
         self._token = token
         self._task: asyncio.Task[bool] | None = None
         self._written_at = 0.0
-        self._writes: set[asyncio.Task[bool]] = set()
+        self._writes: set[asyncio.Task[None]] = set()
 
     def interrupt(self) -> None:
         """Leaves the work to another driver."""
@@ -64,7 +63,7 @@ class DatasetRun:
 
     async def _build(self) -> bool:
         dataset = await self._records.dataset(self._id)
-        building = DatasetBuilding(self._generator, self._retriever, self._teacher)
+        building = DatasetBuilding(self._generator, self._retriever, teachers(self._settings.teacher, self._generator))
         while True:
             try:
                 built = await building.build(dataset, loader(self._shelf), self._progress)
@@ -83,17 +82,24 @@ class DatasetRun:
             "state", "training_count", "validation_count", "held_out_count", "duplicate_count", "corner_case_count", "dropped_count",
             "warnings", "fingerprint", "done_count", "total_count",
         )  # fmt: skip
-        await asyncio.gather(*self._writes)
         await self._records.finish(DATASETS, self._id, self._token, **{name: getattr(ready, name) for name in names})
         return True
 
-    def _teacher(self, url: str, model: str) -> Teacher:
-        return OpenAiTeacher(self._settings.teacher, url, model) if url else GeneratorTeacher(self._generator)
-
     def _progress(self, done: int, total: int) -> None:
+        """Called from the event loop, often; written now and then."""
         if time.monotonic() - self._written_at < _WRITE_SECONDS and done < total:
             return
         self._written_at = time.monotonic()
-        write = asyncio.create_task(self._records.update(DATASETS, self._id, self._token, done_count=done, total_count=total))
+        write = asyncio.create_task(self._write(done, total))
         self._writes.add(write)
         write.add_done_callback(self._writes.discard)
+
+    async def _write(self, done: int, total: int) -> None:
+        try:
+            held = await self._records.update(DATASETS, self._id, self._token, done_count=done, total_count=total)
+        except CorellaError as error:
+            log.warning("progress_not_written", dataset=self._id, reason=error.reason)
+            return
+        if not held:
+            # Another driver has it by now.
+            self.interrupt()

@@ -8,16 +8,15 @@ them is made unanswerable: the passage, and every other that supports the answer
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from services.trainer.answer_spans import Wanted, candidates_of
 from services.trainer.domain import DONT_KNOW, CorpusSource, Example, Message, Passage
 from services.trainer.examples import content_id
 from services.trainer.facts import Fact, chosen
-from services.trainer.answer_spans import Wanted, candidates_of
 from services.trainer.patience import each, patiently
 from services.trainer.ports import CitedText, Generator, Retriever, Teacher
 from services.trainer.question_writing import (
@@ -43,7 +42,7 @@ CANDIDATES_PER_EXAMPLE = 12
 """Things asked for at most, for one example wanted."""
 _BATCH = 16
 
-Progress = Callable[[int, int], Awaitable[None]]
+Progress = Callable[[int, int], None]
 """Called with how many items are done, and how many there are."""
 
 
@@ -77,7 +76,7 @@ async def distil(source: CorpusSource, generator: Generator, retriever: Retrieve
     asked: list[frozenset[str]] = []
     reasons: Counter[str] = Counter()
     tried = 0
-    await progress(0, len(candidates))
+    progress(0, len(candidates))
     while tried < len(candidates) and len(examples) < source.max_examples:
         batch = candidates[tried : tried + _BATCH]
         tried += len(batch)
@@ -85,7 +84,7 @@ async def distil(source: CorpusSource, generator: Generator, retriever: Retrieve
             if found.reason:
                 reasons[found.reason] += 1
                 continue
-            same = await asyncio.to_thread(lambda question=found.question: any(is_same(question, earlier) for earlier in asked))
+            same = any(is_same(found.question, earlier) for earlier in asked)
             if same or len(examples) >= source.max_examples:
                 reasons["asked before" if same else "not needed"] += 1
                 continue
@@ -96,8 +95,8 @@ async def distil(source: CorpusSource, generator: Generator, retriever: Retrieve
                 continue
             asked.append(content(found.question))
             examples.append(example)
-        await progress(tried, len(candidates))
-    await progress(len(candidates), len(candidates))
+        progress(tried, len(candidates))
+    progress(len(candidates), len(candidates))
     return Distilled(tuple(examples), tried, dict(reasons))
 
 

@@ -355,6 +355,7 @@ class TrainingUsage:
     evaluation_seconds: float = 0.0
     preparation_seconds: float = 0.0
     tokens: int = 0
+    worker_count: int = 1
 
 
 @dataclass(frozen=True)

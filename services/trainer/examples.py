@@ -25,10 +25,26 @@ MAX_PASSAGE = 20_000
 MAX_MESSAGES = 100
 MAX_NAMES = 50
 _ID_DIGITS = 16
+# JSON lets them stand in a text; readers of lines, Python's among them, would cut there.
+_LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
 
 _PROMPT, _CHAT, _QUESTION = "`prompt` and `response`", "`messages`", "`question`"
 _FORMS = {"prompt": _PROMPT, "messages": _CHAT, "question": _QUESTION}
-_COMMON = {"id", "group", "concept", "corner_case", "held_back", "score", "style", "trace_id", "answers", "origin", "chunks", "split", "fold"}
+_COMMON = {
+    "id",
+    "group",
+    "concept",
+    "corner_case",
+    "held_back",
+    "score",
+    "style",
+    "trace_id",
+    "answers",
+    "origin",
+    "chunks",
+    "split",
+    "fold",
+}
 _KEYS = {
     _PROMPT: {"prompt", "response"},
     _CHAT: {"messages"},
@@ -70,7 +86,7 @@ def from_json(text: str) -> Example:
         body = {"messages": messages, "answer": answer}
     else:
         body = _question(fields, given, problems)
-    common = {
+    common: dict[str, Any] = {
         "id": fields.name("id"),
         "answers": fields.texts("answers", MAX_NAMES, MAX_ANSWER),
         "group": fields.name("group"),
@@ -122,7 +138,7 @@ def to_json(example: Example) -> str:
             "max_words": example.style.max_words,
         }
         given["style"] = {key: value for key, value in style.items() if value}
-    return json.dumps(given, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(given, ensure_ascii=False, separators=(",", ":")).translate(_LINE_ENDS)
 
 
 def to_lines(examples: Iterable[Example]) -> bytes:
@@ -224,5 +240,3 @@ def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _shown(key: str) -> str:
     """A key as an error may show it: short, on one line, without what cannot be written."""
     return "".join(character if character.isprintable() else "?" for character in key[:40])
-
-

@@ -21,7 +21,8 @@ _LIST_MARK = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)])\s+")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"”’)]*\s+(?=[\"“‘(]?[A-Z0-9À-Þ])")
 _ABBREVIATION = re.compile(r"(?:\b(?:approx|ca|max|min|incl|excl|no|fig|vol|e\.g|i\.e|etc|vs|Mr|Mrs|Ms|Dr|St)|\b[A-Z])\.$", re.IGNORECASE)
 _REFERS_BACK = re.compile(
-    r"^(?:it|they|this|that|these|those|he|she|his|her|its|their|there|here|then|both|such|if so|otherwise|however|also|after that)\b", re.IGNORECASE
+    r"^(?:it|they|this|that|these|those|he|she|his|her|its|their|there|here|then|both|such|if so|otherwise|however|also|after that)\b",
+    re.IGNORECASE,
 )
 _LABEL = re.compile(r"^[\w ]{1,30}: ")
 _PERSONAL = re.compile(r"\b(?:I|we|my|our|us|me)\b(?!\.)", re.IGNORECASE)

@@ -12,7 +12,7 @@ from services.trainer.job_judging import Candidate, Judgement, Work
 from services.trainer.job_reporter import JobReporter
 from services.trainer.promoting import Promoting
 from services.trainer.redis_records import RedisRecords
-from services.trainer.reporting import Report
+from services.trainer.report_input import Report
 
 
 class JobConcluding:

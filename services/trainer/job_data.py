@@ -66,6 +66,7 @@ class JobDataPreparation:
             if len(there) == len(earlier.chunks):
                 return earlier, True
         seen = [each for each in examples if each.split != "held_out"]
+
         found = await prepare(seen, self._generator, self._retriever, self._tokenizer, self._context_tokens, progress)
         revision = earlier.revision + 1 if earlier else 1
         data = await self._store(job_id, revision, spec, found, examples)

@@ -6,7 +6,6 @@ import asyncio
 import importlib.metadata
 import importlib.util
 import os
-import random
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,17 +14,20 @@ from pathlib import Path
 from fsspec.core import url_to_fs
 
 from services.trainer.asked import Asked
-from services.trainer.asking import Answers, AskingSettings, Version, ask_held_out, versions
+from services.trainer.asking import Answers, AskingSettings, ask_held_out, choose
+from services.trainer.asking_one import Version, versions
 from services.trainer.canary import canary_shift
 from services.trainer.costing import Prices, cost, measure_ways
-from services.trainer.diagnosing import Diagnosis, Evidence, diagnose
+from services.trainer.diagnosing import Diagnosis, diagnose
 from services.trainer.domain import Dataset, Example, Job, MetricComparison, NothingToTrainOn, TrainingUsage, WayCost
+from services.trainer.evidence import Evidence
 from services.trainer.gate import Decision, decide
 from services.trainer.gate_metrics import Compared, compare_versions
 from services.trainer.job_data import JobData
 from services.trainer.plan import Outcome, Plan
 from services.trainer.ports import Generator, Retriever
-from services.trainer.reporting import DatasetFacts, Report, ReportInput, Trial, write_report
+from services.trainer.report_input import DatasetFacts, Report, ReportInput, Trial
+from services.trainer.reporting import write_report
 from services.trainer.settings import TrainerSettings
 from services.trainer.transformers_generator import TransformersGenerator
 
@@ -96,7 +98,7 @@ class JobJudging:
             raise NothingToTrainOn("No example is held out, so the gate has nothing to judge by. Hold some back, or set `held_out_share`.")
         if candidate.outcome.diverged:
             decision = Decision(False, settings.metric, (DIVERGED,), (), ("canary",))
-            unasked = Judgement(decision, None, None, serving, tuple(chosen))
+            unasked = Judgement(decision, None, None, serving, chosen)
             return replace(unasked, diagnosis=_diagnosis(work, candidate, unasked))
         writer = await self._writer(candidate)
         asked_of = versions(self._generator, candidate.adapter or BASE, serving)
@@ -109,14 +111,17 @@ class JobJudging:
         answers = await ask_held_out(chosen, asked_of, asking, on_progress=on_progress, should_stop=should_stop)
         compared = await asyncio.to_thread(compare_versions, chosen, answers.served)
         asked_ids = {each.example_id for each in answers.served}
-        decision = decide(compared, settings, canary, examples=[each for each in chosen if each.id in asked_ids])
+        # A whole model writes here, one text at a time: its seconds say nothing about how it would be served.
+        unguarded = set() if writer is self._generator else {"latency_seconds"}
+        asked_examples = [each for each in chosen if each.id in asked_ids]
+        decision = decide(compared, settings, canary, examples=asked_examples, unguarded=unguarded)
         corner_cases = [each for each in chosen if each.corner_case]
         judgement = Judgement(
             decision=decision,
             diagnosis=None,
             canary=canary,
             serving=serving,
-            examples=tuple(chosen),
+            examples=chosen,
             answers=answers,
             compared=compared,
             corner=tuple(each.comparison for each in compare_versions(corner_cases, answers.served)) if corner_cases else (),
@@ -124,14 +129,12 @@ class JobJudging:
         )
         return judgement if decision.accepted else replace(judgement, diagnosis=_diagnosis(work, candidate, judgement))
 
-    async def _held_out(self, examples: Sequence[Example], at_most: int) -> list[Example]:
+    async def _held_out(self, examples: Sequence[Example], at_most: int) -> tuple[Example, ...]:
         """The held-out examples whose documents are still there; a fixed random choice of them."""
         held_out = [each for each in examples if each.split == "held_out"]
         there = await self._retriever.existing([name for each in held_out for name in each.chunks])
         held_out = [each for each in held_out if all(name in there for name in each.chunks)]
-        if len(held_out) > at_most:
-            held_out = random.Random(13).sample(held_out, at_most)  # noqa: S311 a repeatable choice, not a secret
-        return held_out
+        return choose(held_out, at_most)
 
     async def _writer(self, candidate: Candidate) -> Generator:
         if candidate.adapter:
@@ -152,7 +155,7 @@ class JobJudging:
         job, dataset = work.job, work.dataset
         costs = None
         if judgement.ways:
-            costs = cost(judgement.ways, usage, Prices.of(self._settings.prices, os.cpu_count() or 1), 1000)
+            costs = cost(judgement.ways, usage, Prices.of(self._settings.prices, os.cpu_count() or 1, usage.worker_count), 1000)
         compression = job.spec.compression
         compressed = ""
         if compression.quantize_bits:

@@ -25,7 +25,7 @@ from opentelemetry import trace
 from services.chassis.errors import CorellaError, Unavailable
 from services.chassis.model_fingerprint import base_fingerprint
 from services.chassis.telemetry import current_trace_id, get_logger, tracer
-from services.trainer.asking import AskingStopped
+from services.trainer.asking_one import AskingStopped
 from services.trainer.dataset_keeping import load
 from services.trainer.domain import (
     AdapterVersion,
@@ -49,7 +49,7 @@ from services.trainer.job_training import JobTraining
 from services.trainer.plan import Plan
 from services.trainer.ports import Generator, Retriever
 from services.trainer.redis_records import JOBS, RedisRecords
-from services.trainer.reporting import Trial
+from services.trainer.report_input import Trial
 from services.trainer.settings import TrainerSettings
 from services.trainer.training_events import Stopped
 
@@ -192,7 +192,9 @@ class JobRun:
         """Trains once and judges what came of it."""
         with tracer.start_as_current_span("train"):
             outcome = await training.train(plan)
-        self._usage = replace(self._usage, training_seconds=outcome.worker_seconds, tokens=outcome.tokens)
+        self._usage = replace(
+            self._usage, training_seconds=outcome.worker_seconds, tokens=outcome.tokens, worker_count=plan.settings.worker_count
+        )
         candidate = Candidate(outcome, plan)
         if not outcome.diverged:
             candidate = await self._publish(work, candidate, number)

@@ -18,7 +18,7 @@ from services.trainer.job_keeping import makes_adapter
 from services.trainer.job_reporter import JobReporter
 from services.trainer.plan import Outcome, Plan
 from services.trainer.record_fields import dump_whole, load_whole
-from services.trainer.reporting import Trial
+from services.trainer.report_input import Trial
 from services.trainer.settings import TrainerSettings
 from services.trainer.training_defaults import Machine, SampleCounts, resolve
 from services.trainer.training_events import Resumed, Said, Stepped, Stopped, TrainingEvent, Waiting

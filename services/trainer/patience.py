@@ -37,6 +37,10 @@ async def each(items: Iterable[Item], work: Callable[[Item], Awaitable[Result]],
         async with free:
             return await work(item)
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(item)) for item in items]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(item)) for item in items]
+    except BaseExceptionGroup as errors:
+        # One of several calls failed: callers know its error, not that there were several.
+        raise errors.exceptions[0] from None
     return [task.result() for task in tasks]

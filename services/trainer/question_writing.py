@@ -62,7 +62,8 @@ _ASKS = re.compile(
     re.IGNORECASE,
 )
 _VAGUE = re.compile(
-    r"\b(?:the|this|that) (?:sentence|passage|text|statement|title|document|section)\b|\bpurpose of the (?:sentence|question)\b", re.IGNORECASE
+    r"\b(?:the|this|that) (?:sentence|passage|text|statement|title|document|section)\b|\bpurpose of the (?:sentence|question)\b",
+    re.IGNORECASE,
 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 from pydantic import TypeAdapter
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 @cache
-def _adapters(kind: type) -> dict[str, TypeAdapter[Any]]:
+def _adapters(kind: Any) -> dict[str, TypeAdapter[Any]]:
     hints = get_type_hints(kind)
     return {each.name: TypeAdapter(hints[each.name]) for each in fields(kind)}
 
@@ -37,21 +37,21 @@ def dump_record(record: Any) -> list[str]:
 
 def load_record(kind: type[T], stored: Mapping[str, str]) -> T:
     """The record of stored fields; what is not known is passed over."""
-    adapters = _adapters(kind)
+    adapters = _adapters(cast(Any, kind))
     return kind(**{name: adapters[name].validate_json(text) for name, text in stored.items() if name in adapters})
 
 
 @cache
-def _whole(kind: type) -> TypeAdapter[Any]:
+def _whole(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
 def dump_whole(record: Any) -> str:
     """A record as one text."""
-    return str(_whole(type(record)).dump_json(record).decode())
+    return str(_whole(cast(Any, type(record))).dump_json(record).decode())
 
 
 def load_whole(kind: type[T], text: str) -> T:
     """The record in one text."""
-    loaded: T = _whole(kind).validate_json(text)
+    loaded: T = _whole(cast(Any, kind)).validate_json(text)
     return loaded

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urldefrag
 
 
 def is_right(uri: str, chunk: str, sources: Sequence[str]) -> bool:
-    """Whether a citation of `chunk` (a name, or empty) at `uri` is one of `sources`. With no sources nothing is known to be right: False."""
+    """Whether a citation of `chunk` (a name, or empty) at `uri` is one of `sources`; False when there are none."""
     return any(_matches(uri, chunk, source) for source in sources)
 
 

@@ -54,7 +54,8 @@ def split_examples(examples: Sequence[Example], groups: Sequence[int], split: Sp
     held = [part for part in parts if any(examples[index].held_back or examples[index].split == HELD_OUT for index in part.members)]
     rest = _without(parts, held)
     if not marked and split.held_out_share > 0:
-        held += _held_out(examples, rest, split.held_out_share * len(examples) - sum(part.size for part in held))
+        wanted = split.held_out_share * len(examples) - sum(part.size for part in held)
+        held += _held_out(examples, rest, wanted, some_are=bool(held))
         rest = _without(rest, held)
     sides: dict[int, tuple[str, int | None]] = {index: (HELD_OUT, None) for part in held for index in part.members}
     if split.folds:
@@ -96,7 +97,7 @@ def _groups(examples: Sequence[Example], groups: Sequence[int], seed: int) -> li
     found = []
     for indices in members.values():
         kinds = Counter(kind for index in indices for kind in _kinds(examples[index]))
-        rank = hashlib.sha256(f"{seed}:{min(examples[index].id for index in indices)}".encode()).hexdigest()
+        rank = hashlib.sha256(f"{seed}:{min((examples[index].id, index) for index in indices)}".encode()).hexdigest()
         found.append(_Group(tuple(indices), kinds, rank))
     return sorted(found, key=lambda part: part.rank)
 
@@ -106,20 +107,18 @@ def _kinds(example: Example) -> list[str]:
     return [_ALL, kind, *(["corner case"] if example.corner_case else [])]
 
 
-def _held_out(examples: Sequence[Example], parts: list[_Group], wanted: float) -> list[_Group]:
-    """Groups to hold out beside those that are already, about `wanted` examples; new ones as long as there are any."""
-    new = [part for part in parts if not any(examples[index].split for index in part.members)]
-    size = sum(part.size for part in new)
-    if wanted <= 0.5 and len(parts) < len(_groups_of(examples)):
+def _held_out(examples: Sequence[Example], rest: Sequence[_Group], wanted: float, some_are: bool) -> list[_Group]:
+    """Groups to hold out, of about `wanted` examples: of new ones as long as there are any. `some_are`: others are held out already."""
+    new = [part for part in rest if not any(examples[index].split for index in part.members)]
+    if some_are and (wanted < 0.5 or len(new) < 2):
         return []
-    if not new:
-        new, size = parts, sum(part.size for part in parts)
-        if sum(1 for example in examples if example.split == HELD_OUT):
-            return []
-    if len(parts) < 3:
-        raise NothingToTrainOn(_too_few(len(parts), "training, validation and holding out"))
-    share = min(0.9, max(wanted, 1.0) / size) if size else 0.0
-    return _dealt(new, [1 - share, share])[1]
+    if len(rest) < 3:
+        raise NothingToTrainOn(_too_few(len(rest), "training, validation and holding out"))
+    candidates = new if len(new) > 1 else rest
+    share = min(0.5, max(wanted, 1.0) / sum(part.size for part in candidates))
+    chosen = _dealt(candidates, [1 - share, share])[1]
+    # Two groups have to remain to train and to validate on.
+    return chosen[: len(rest) - 2]
 
 
 def _dealt(parts: Sequence[_Group], shares: Sequence[float]) -> list[list[_Group]]:
@@ -134,35 +133,39 @@ def _dealt(parts: Sequence[_Group], shares: Sequence[float]) -> list[list[_Group
         dealt[side].append(part)
         counts[side].update(part.kinds)
 
-    for part in _firsts(left, targets, counts, give):
-        left.remove(part)
+    given = _firsts(left, targets, counts, give)
     for part in left:
-        give(part, min(range(len(shares)), key=lambda side: (_cost(part, counts[side], targets[side]), side)))
-    for side, chosen in enumerate(dealt):
+        if part.rank not in given:
+            give(part, min(range(len(shares)), key=lambda side: (_cost(part, counts[side], targets[side]), side)))
+    for chosen in dealt:
         if not chosen and (donors := [other for other in dealt if len(other) > 1]):
             donor = max(donors, key=lambda other: sum(part.size for part in other))
             part = min(donor, key=lambda part: (part.size, part.rank))
             donor.remove(part)
-            dealt[side].append(part)
+            chosen.append(part)
     return dealt
 
 
 def _firsts(
     parts: Sequence[_Group], targets: Sequence[dict[str, float]], counts: Sequence[Counter[str]], give: Callable[[_Group, int], None]
-) -> list[_Group]:
-    """Gives every side one small group of each kind, the rarest kinds first, as far as there are enough; returns those given."""
-    given: list[_Group] = []
+) -> set[str]:
+    """Gives every side one small group of each kind, the rarest kinds first, as far as there are enough; returns their ranks."""
+    given: set[str] = set()
     sides = sorted(range(len(targets)), key=lambda side: -targets[side][_ALL] if targets[side] else 0.0)
-    kinds = sorted({kind for target in targets for kind in target} - {_ALL}, key=lambda kind: (sum(kind in part.kinds for part in parts), kind))
+    kinds = sorted(
+        {kind for target in targets for kind in target} - {_ALL}, key=lambda kind: (sum(kind in part.kinds for part in parts), kind)
+    )
     for kind in kinds:
         for side in sides:
             if counts[side][kind]:
                 continue
-            small = [part for part in parts if part not in given and kind in part.kinds and part.size <= max(1.0, 1.5 * targets[side][_ALL])]
+            small = [
+                part for part in parts if part.rank not in given and kind in part.kinds and part.size <= max(1.0, 1.5 * targets[side][_ALL])
+            ]
             if small:
                 part = min(small, key=lambda part: (part.size, part.rank))
                 give(part, side)
-                given.append(part)
+                given.add(part.rank)
     return given
 
 

@@ -9,13 +9,12 @@ import unicodedata
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _WORD = re.compile(rf"[{_UNSPACED}]|\d+(?:[.,:]\d+)*|[^\W{_UNSPACED}]+")
 _MARKER = re.compile(r"\s*\[\d{1,3}(?:\s*[,;]\s*\d{1,3})*\]")
-_STOP_WORDS = frozenset(
-    """
+_STOP = """
     a an and are as at be been but by can could did do does for from had has have he her his how i if in into is it its many may me much
     must my no not of on or our she should so some such than that the their them then there these they this those to us was we were what
     when where which who whom whose why will with would you your
-    """.split()
-)
+"""
+_STOP_WORDS = frozenset(_STOP.split())
 _ENDINGS = ("ing", "ied", "ies", "ed", "es", "s", "e", "y")
 _SHORTEST_STEM = 3
 
@@ -37,7 +36,9 @@ def numbers(text: str) -> frozenset[str]:
 
 def content(text: str) -> frozenset[str]:
     """Stems of the words that carry content. The stems are crude: they tell that two texts share a word, and nothing more."""
-    return frozenset(_stem(word) for word in words(text) if word not in _STOP_WORDS and (len(word) > 1 or not word.isascii() or word.isdigit()))
+    return frozenset(
+        _stem(word) for word in words(text) if word not in _STOP_WORDS and (len(word) > 1 or not word.isascii() or word.isdigit())
+    )
 
 
 def names(text: str) -> frozenset[str]:

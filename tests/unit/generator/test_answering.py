@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
 
 from services.chassis.errors import NotFound, Unavailable
+from services.generator.adapting import Adapting
 from services.generator.admission import Admission
 from services.generator.answering import Answering
 from services.generator.composing import Composing
 from services.generator.domain import (
+    BASE,
+    Adapter,
     AnswerRecord,
     ContextTooLong,
     EngineUnavailable,
@@ -31,13 +35,14 @@ from services.generator.domain import (
     Summary,
     SummaryTokenInvalid,
     TextChunk,
+    TextScore,
     Turn,
     Usage,
     UsageTotals,
 )
 from services.generator.events import Ask, Cited, Completed, Delta, Found, Remembered, Retrieval, Started
 from services.generator.fernet_tokens import FernetTokens
-from services.generator.ports import SearchResult
+from services.generator.ports import DesiredAdapter, SearchResult
 from services.generator.remembering import Remembering
 from services.generator.settings import AnswerSettings, MemorySettings
 
@@ -58,13 +63,16 @@ class ToldEngine:
 
     kind = "told"
     display_name = "told-1"
-    adapter = ""
+    fingerprint = ""
+    max_adapter_rank = 0
     special_tokens = ("<|im_start|>",)
 
     def __init__(self, text: str = SUPPORTED, context_tokens: int = 2048) -> None:
         self.text = text
         self.context_tokens = context_tokens
         self.prompts: list[Sequence[Message]] = []
+        self.asked: list[Adapter] = []
+        self.adapters: list[Adapter] = []
         self.active = 0
         self.wait = asyncio.Event()
         self.wait.set()
@@ -79,8 +87,19 @@ class ToldEngine:
     def count_prompt_tokens(self, messages: Sequence[Message]) -> int:
         return sum(self.count_tokens(each.text) for each in messages)
 
-    async def generate(self, messages: Sequence[Message], options: GenerationOptions) -> AsyncIterator[TextChunk]:
+    async def score(self, messages: Sequence[Message], text: str, adapter: Adapter = BASE) -> TextScore:
+        raise AssertionError("nothing is scored here")
+
+    async def load_adapter(self, adapter: Adapter, folder: Path) -> None:
+        self.adapters.append(adapter)
+
+    async def unload_adapter(self, adapter: Adapter) -> None:
+        self.adapters.remove(adapter)
+
+    async def generate(self, messages: Sequence[Message], options: GenerationOptions, adapter: Adapter = BASE) -> AsyncIterator[TextChunk]:
         self.prompts.append(messages)
+        self.asked.append(adapter)
+        assert adapter == BASE or adapter in self.adapters
         summary = "Summarise" in messages[0].text
         words = ("A summary." if summary else self.text).split(" ")
         self.active += 1
@@ -160,6 +179,25 @@ class UsageList:
         raise AssertionError("nobody asks here")
 
 
+class ToldShelf:
+    """Has every version, and says of one that it is to serve."""
+
+    def __init__(self) -> None:
+        self.wanted: Adapter | None = None
+
+    async def desired(self) -> DesiredAdapter | None:
+        return None if self.wanted is None else DesiredAdapter(self.wanted.name, self.wanted.digest)
+
+    async def fetch(self, name: str, digest: str = "") -> tuple[Adapter, Path]:
+        return Adapter(name, digest or "d", "jobs/7"), Path("/local")
+
+    async def forget(self, adapter: Adapter) -> None:
+        pass
+
+    async def keep_only(self, adapters: Collection[Adapter]) -> None:
+        pass
+
+
 class Stage:
     """The use case with all it stands on."""
 
@@ -168,6 +206,8 @@ class Stage:
         self.retriever = retriever or ToldRetriever(PASSAGE)
         self.store = DictStore()
         self.usage = UsageList()
+        self.shelf = ToldShelf()
+        self.adapting = Adapting(self.engine, self.shelf)
         self.tokens = FernetTokens([Fernet.generate_key()], 60)
         self.remembering = Remembering(self.engine, self.store, self.tokens, MemorySettings(max_turns=2), self.usage)  # type: ignore[arg-type]
         self.answering = Answering(
@@ -178,6 +218,7 @@ class Stage:
             admission=Admission(1, slots - 1),
             composing=Composing(self.engine, AnswerSettings()),
             usage=self.usage,
+            adapting=self.adapting,
         )
 
     async def events(self, ask: Ask = ASK) -> list:
@@ -188,6 +229,35 @@ async def test_events_come_in_the_contracts_order() -> None:
     events = await Stage().events()
     kinds = [type(event) for event in events]
     assert kinds == [Started, Found, *[Delta] * 10, Cited, Completed, Remembered]
+
+
+NEW = Adapter("adapters/a/versions/2", "d2", "jobs/7")
+
+
+async def test_an_answer_names_the_adapter_it_began_with_and_its_summary_is_the_base_models() -> None:
+    stage = Stage()
+    stage.shelf.wanted = Adapter("adapters/a/versions/1", "d1", "jobs/7")
+    await stage.adapting.reconcile()
+    events = []
+    async for event in stage.answering.ask(ASK):
+        events.append(event)
+        if isinstance(event, Delta):
+            stage.shelf.wanted = NEW
+            await stage.adapting.reconcile()
+    assert stage.adapting.serving == NEW
+    completed = next(event for event in events if isinstance(event, Completed))
+    assert (completed.adapter, completed.model) == ("adapters/a/versions/1", "told-1")
+    assert stage.store.records[0].adapter == "adapters/a/versions/1"
+    assert [adapter.name for adapter in stage.engine.asked] == ["adapters/a/versions/1", ""]
+
+
+async def test_a_question_can_name_its_adapter_whatever_serves() -> None:
+    stage = Stage()
+    stage.shelf.wanted = NEW
+    await stage.adapting.reconcile()
+    for name, written_by in (("base", ""), ("adapters/a/versions/9", "adapters/a/versions/9"), ("", NEW.name)):
+        events = await stage.events(replace(ASK, adapter=name))
+        assert next(event for event in events if isinstance(event, Completed)).adapter == written_by
 
 
 async def test_the_text_is_cited_with_the_uri_of_the_store() -> None:

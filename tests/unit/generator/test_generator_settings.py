@@ -15,7 +15,7 @@ from services.generator.vllm_engine import engine_arguments, prepare_environment
 
 def test_the_defaults_stand() -> None:
     settings = GeneratorSettings()
-    assert (settings.server.port, settings.engine.kind, settings.vllm.lora) == (50053, "vllm", False)
+    assert (settings.server.port, settings.engine.kind, settings.serves_adapters) == (50053, "vllm", False)
 
 
 def test_replicas_must_share_their_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -58,7 +58,28 @@ def test_an_engine_loads_safetensors_and_no_code_of_the_model() -> None:
     assert (arguments["load_format"], arguments["trust_remote_code"]) == ("safetensors", False)
     assert arguments["kv_cache_memory_bytes"] == 2**29
     assert "enable_lora" not in arguments
-    assert engine_arguments(VllmSettings(lora=True, max_lora_rank=32), 8)["max_lora_rank"] == 32
+    assert "worker_cls" not in arguments
+
+
+def test_an_engine_for_adapters_has_a_slot_for_each_and_never_reads_one_again() -> None:
+    arguments = engine_arguments(VllmSettings(max_lora_rank=32), 8, 4)
+    assert (arguments["max_lora_rank"], arguments["max_loras"], arguments["max_cpu_loras"]) == (32, 4, 4)
+    assert "worker_cls" not in arguments
+    assert engine_arguments(VllmSettings(), 8, 4, on_cpu=True)["worker_cls"].endswith(".AdapterCpuWorker")
+
+
+def test_a_shelf_makes_the_engine_ready_for_adapters() -> None:
+    assert GeneratorSettings(adapters={"shelf_url": "/shelf"}).serves_adapters
+    assert GeneratorSettings(vllm={"lora": True}).serves_adapters
+    with pytest.raises(ValidationError, match=r"vllm\.lora must not be false"):
+        GeneratorSettings(adapters={"shelf_url": "/shelf"}, vllm={"lora": False})
+
+
+def test_an_openai_engine_serves_no_adapters_of_a_shelf() -> None:
+    with pytest.raises(ValidationError, match=r"leave adapters\.shelf_url empty"):
+        GeneratorSettings(
+            engine={"kind": "openai"}, openai={"base_url": "http://127.0.0.1:1/v1", "model": "m"}, adapters={"shelf_url": "/shelf"}
+        )
 
 
 def test_the_address_of_the_store_is_not_shown() -> None:

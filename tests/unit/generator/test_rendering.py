@@ -52,7 +52,7 @@ class CountingEngine:
     def render(self, messages: Sequence[Message]) -> list[int]:
         return list(range(sum(self.count_tokens(each.text) for each in messages)))
 
-    async def generate(self, messages: Sequence[Message], options: GenerationOptions) -> AsyncIterator[TextChunk]:
+    async def generate(self, messages: Sequence[Message], options: GenerationOptions, adapter: object = None) -> AsyncIterator[TextChunk]:
         raise AssertionError("nothing is written here")
         yield TextChunk("")
 

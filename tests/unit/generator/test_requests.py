@@ -78,11 +78,30 @@ def test_a_question_is_refused_for(fields: dict, field: str) -> None:
     assert violations(pb.AskRequest(**{"question": "Why?", "corpus": "corpora/c", **fields}), requests.ask) == {field}
 
 
+@pytest.mark.parametrize("name", ["", "base", "adapters/default/versions/20260101-abc"])
+def test_an_adapter_is_named_by_its_version(name: str) -> None:
+    assert requests.ask(pb.AskRequest(question="Why?", corpus="corpora/c", adapter=name)).adapter == name
+
+
+@pytest.mark.parametrize(
+    "name", ["default", "adapters/default", "adapters/../versions/v1", "adapters/a/versions/../x", "adapters/A/versions/1"]
+)
+def test_nothing_else_names_an_adapter(name: str) -> None:
+    assert violations(pb.AskRequest(question="Why?", corpus="corpora/c", adapter=name), requests.ask) == {"adapter"}
+
+
+def test_a_text_to_score_is_no_longer_than_an_answer_may_be() -> None:
+    chat = [pb.ChatMessage(role=pb.CHAT_ROLE_USER, text="Hello.")]
+    assert requests.score(pb.ScoreTextRequest(messages=chat, text="Hi.", adapter="base")) == ((Message("user", "Hello."),), "Hi.", "base")
+    assert violations(pb.ScoreTextRequest(), requests.score) == {"messages", "text"}
+    assert violations(pb.ScoreTextRequest(messages=chat, text="x" * 16_001, adapter="x"), requests.score) == {"text", "adapter"}
+
+
 def test_a_chat_ends_with_the_person() -> None:
     chat = [pb.ChatMessage(role=pb.CHAT_ROLE_SYSTEM, text="Be brief."), pb.ChatMessage(role=pb.CHAT_ROLE_USER, text="Hello.")]
-    messages, options = requests.complete(pb.CompleteRequest(messages=chat))
+    messages, options, adapter = requests.complete(pb.CompleteRequest(messages=chat))
     assert messages == (Message("system", "Be brief."), Message("user", "Hello."))
-    assert options == GenerationOptions()
+    assert (options, adapter) == (GenerationOptions(), "")
     assert violations(pb.CompleteRequest(messages=chat[:1]), requests.complete) == {"messages"}
     assert violations(pb.CompleteRequest(), requests.complete) == {"messages"}
     assert violations(pb.CompleteRequest(messages=[pb.ChatMessage(text="x"), *chat]), requests.complete) == {"messages[0].role"}

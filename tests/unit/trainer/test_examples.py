@@ -79,7 +79,10 @@ def test_the_common_fields_are_taken() -> None:
         ("{}", "exactly one of"),
         ('{"messages": [{"role": "user", "content": "a"}]}', "must end with a message of the `user`"),
         ('{"messages": [{"role": "robot", "content": "a"}, {"role": "assistant", "content": "b"}]}', "`messages[0].role` must be one of"),
-        ('{"messages": [{"role": "user", "content": ["a"]}, {"role": "assistant", "content": "b"}]}', "`messages[0].content` must be a text"),
+        (
+            '{"messages": [{"role": "user", "content": ["a"]}, {"role": "assistant", "content": "b"}]}',
+            "`messages[0].content` must be a text",
+        ),
         ('{"messages": "hello"}', "`messages` must be a list"),
         ('{"question": "a", "answer": "b"}', "needs `context`"),
         ('{"question": "a", "answer": "b", "context": []}', "needs `context`"),
@@ -134,9 +137,12 @@ def test_of_many_bad_lines_a_hundred_are_told_and_all_are_counted() -> None:
 
 @given(st.lists(st.integers(0, 400), max_size=8))
 def test_it_does_not_matter_where_a_stream_is_cut(cuts: list[int]) -> None:
-    content = "\ufeff".encode() + "".join(
-        json.dumps(each, ensure_ascii=False) + "\r\n" for each in (PROMPT, QUESTION, {"prompt": "ä…🙂", "response": "ö"})
-    ).encode()
+    content = (
+        "\ufeff".encode()
+        + "".join(
+            json.dumps(each, ensure_ascii=False) + "\r\n" for each in (PROMPT, QUESTION, {"prompt": "ä…🙂", "response": "ö"})
+        ).encode()
+    )
     whole = ExampleReader(LimitSettings())
     whole.feed(content)
     pieces = ExampleReader(LimitSettings())
@@ -173,10 +179,11 @@ def test_an_empty_file_is_refused() -> None:
 
 
 text = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20).filter(str.strip)
+phrases = st.lists(text, max_size=2).map(tuple)
 common = {
     "id": st.text("abc123", min_size=1, max_size=8), "answer": text, "answers": st.lists(text, max_size=2).map(tuple), "concept": text,
     "corner_case": st.booleans(), "held_back": st.booleans(), "score": st.none() | st.floats(0, 1),
-    "style": st.none() | st.builds(StyleCheck, st.lists(text, max_size=2).map(tuple), st.lists(text, max_size=2).map(tuple), st.integers(1, 9)),
+    "style": st.none() | st.builds(StyleCheck, phrases, phrases, st.integers(1, 9)),
     "origin": st.sampled_from(["file", "feedback", "corpus"]), "chunks": st.lists(text, max_size=2).map(tuple),
     "split": st.sampled_from(["", "training", "validation", "held_out"]), "fold": st.none() | st.integers(0, 4),
 }  # fmt: skip
