@@ -68,7 +68,7 @@ class DatasetBuilding:
         )
 
     async def arrange(self, examples: Sequence[Example], split: Split) -> BuiltDataset:
-        """The dataset of examples that are there already, such as those of a file. Raises `NothingToTrainOn`, and the retriever's errors."""
+        """The dataset of examples that are there, such as those of a file. Raises `NothingToTrainOn`, and the retriever's errors."""
         there = await with_existing_chunks(examples, self._retriever)
         if not there:
             raise NothingToTrainOn(

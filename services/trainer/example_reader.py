@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from services.chassis.errors import Violation
 from services.trainer.domain import Example, ExamplesInvalid
-from services.trainer.examples import LineInvalid, content_id, from_json
+from services.trainer.examples import content_id, from_json
 from services.trainer.settings import LimitSettings
+from services.trainer.strict_json import LineInvalid
 
 MAX_VIOLATIONS = 100
 """Kept; those beyond are counted."""

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any
 
 from services.trainer.domain import DONT_KNOW, Example, Passage
 from services.trainer.example_fields import Fields, Problems
+from services.trainer.strict_json import LineInvalid, json_object, shown
 
 MAX_QUESTION = 4000
 """Characters of a question, passages of a question: as the generator takes them."""
@@ -55,17 +55,9 @@ _ELSEWHERE = {
 }
 
 
-class LineInvalid(ValueError):
-    """A line that is no example; `problems` are clauses that say why."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = problems
-
-
 def from_json(text: str) -> Example:
     """The example in one line. Raises `LineInvalid` with everything that is wrong with it."""
-    given = _object(text)
+    given = json_object(text)
     problems: Problems = []
     forms = [form for key, form in _FORMS.items() if key in given]
     if len(forms) != 1:
@@ -77,7 +69,7 @@ def from_json(text: str) -> Example:
             problems.append(f"`{key}` {_ELSEWHERE[key]}")
         elif key not in _COMMON | _KEYS[form]:
             known = any(key in keys for keys in _KEYS.values())
-            problems.append(f"`{_shown(key)}` does not go with {form}" if known else f"`{_shown(key)}` is not known")
+            problems.append(f"`{shown(key)}` does not go with {form}" if known else f"`{shown(key)}` is not known")
     body: dict[str, Any]
     if form is _PROMPT:
         body = {"messages": fields.prompt("prompt", MAX_PROMPT), "answer": fields.text("response", MAX_ANSWER)}
@@ -203,40 +195,3 @@ def _context(passage: Passage) -> str | dict[str, Any]:
     }
     given = {key: value for key, value in given.items() if value}
     return passage.text if set(given) == {"text"} else given
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        given = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_twins)
-    except LineInvalid:
-        raise
-    except RecursionError:
-        raise LineInvalid(["is nested too deeply"]) from None
-    except json.JSONDecodeError as error:
-        raise LineInvalid([f"is not JSON: {error.msg} at character {error.pos + 1:,}"]) from None
-    except ValueError:
-        raise LineInvalid(["is not JSON: a number is too long"]) from None
-    if not isinstance(given, dict):
-        raise LineInvalid(["must be a JSON object"])
-    return given
-
-
-def _no_constant(constant: str) -> NoReturn:
-    raise LineInvalid([f"`{constant}` is not a number of JSON"])
-
-
-def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    given = dict(pairs)
-    if len(given) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twin = next(key for position, key in enumerate(keys) if key in keys[:position])
-        raise LineInvalid([f"`{_shown(twin)}` stands there twice"])
-    for value in given.values():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise LineInvalid(["a number is too large"])
-    return given
-
-
-def _shown(key: str) -> str:
-    """A key as an error may show it: short, on one line, without what cannot be written."""
-    return "".join(character if character.isprintable() else "?" for character in key[:40])

@@ -14,7 +14,7 @@ class HfResponseTokenizer:
 
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise ValueError(f"{folder} holds no tokenizer") from error
         if self._tokenizer.eos_token_id is None:
             raise ValueError(f"the tokenizer of {folder} has no token that ends a turn")

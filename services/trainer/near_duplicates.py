@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from services.trainer.domain import Example
-from services.trainer.words import numbers, overlap, words
+from services.trainer.words import content, numbers, overlap, words
 
 THRESHOLD = 0.85
 """Jaccard index from which on two texts are nearly the same: one word changed in about 35."""
@@ -35,10 +35,11 @@ def deduplicate(examples: Sequence[Example], threshold: float = THRESHOLD) -> De
     """Leaves out repeats, and joins what belongs together. Blocking: up to a minute for 100,000 examples.
 
     Of examples with the same content, and of near-duplicates, the one with the best score is kept, then the one with the longest answer,
-    then the first. Near-duplicates are nearly the same in what is asked and answered as a whole and in the answer by itself, and hold the
-    same numbers: "warranty of the Tolva 10" is not a repeat of "warranty of the Tolva 20".
+    then the first. Near-duplicates are nearly the same in what is asked and answered as a whole and in the answer by itself, have the
+    same instruction and passages, and hold the same numbers: "warranty of the Tolva 10" is not a repeat of "warranty of the Tolva 20".
 
-    Together belong examples of the same `group`, those that are nearly the same as a whole, and those that ask nearly the same.
+    Together belong examples of the same `group`, those that are nearly the same as a whole, and those that ask nearly the same, be it in
+    nearly the same words or with nearly the same words that carry content.
     """
     united = _Union(len(examples))
     repeats = _Union(len(examples))
@@ -58,10 +59,13 @@ def deduplicate(examples: Sequence[Example], threshold: float = THRESHOLD) -> De
         {index: shingles(f"{asked(examples[index])} {examples[index].answer}") for index in distinct}, threshold
     ):
         united.join(first, second)
-        same_kind = _kind(examples[first]) == _kind(examples[second]) and figures[first] == figures[second]
-        if same_kind and overlap(answers[first], answers[second]) >= threshold:
+        alike = _frame(examples[first]) == _frame(examples[second]) and figures[first] == figures[second]
+        if alike and overlap(answers[first], answers[second]) >= threshold:
             repeats.join(first, second)
     for first, second in near_pairs({index: shingles(asked(examples[index])) for index in distinct}, threshold):
+        united.join(first, second)
+    # A short question that is put a little differently shares few runs of words, but what it is made of.
+    for first, second in near_pairs({index: content(asked(examples[index])) for index in distinct}, threshold):
         united.join(first, second)
     kept = sorted(min(same, key=lambda index: _worth(examples[index], index)) for same in repeats.sets())
     return Deduplicated(
@@ -100,22 +104,24 @@ def shingles(text: str) -> Shingles:
 
 
 def _exact(example: Example) -> Hashable:
+    return (_frame(example), " ".join(words(asked(example))) or asked(example), " ".join(words(example.answer)) or example.answer)
+
+
+def _frame(example: Example) -> Hashable:
+    """What has to be the very same in repeats: the form, the instruction, and what is answered from."""
     instruction = tuple(message.text for message in example.messages if message.role == "system")
-    return (
-        _kind(example),
-        instruction,
-        " ".join(words(asked(example))) or asked(example),
-        " ".join(words(example.answer)) or example.answer,
-    )
-
-
-def _kind(example: Example) -> Hashable:
-    return (example.is_question, example.answerable)
+    passages = tuple(sorted(passage.text for passage in example.passages))
+    return (example.is_question, example.answerable, example.corpus, instruction, passages)
 
 
 def _worth(example: Example, index: int) -> tuple[bool, float, int, int]:
-    """What is held back stays held back, whatever else is better."""
-    return (not example.held_back, -(1.0 if example.score is None else example.score), -len(example.answer), index)
+    """What is held back, or was held out before, stays so, whatever else is better."""
+    return (
+        not (example.held_back or example.split == "held_out"),
+        -(1.0 if example.score is None else example.score),
+        -len(example.answer),
+        index,
+    )
 
 
 class _Union:

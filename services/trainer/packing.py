@@ -123,19 +123,20 @@ class _WrittenOut(torch.autograd.Function):
         rows = (query.reshape(groups, -1, width)) * scaling
         scores = (rows @ key[0].transpose(1, 2)).view(heads, length, total).float()
         probabilities = torch.softmax(scores.add_(future), -1).to(query.dtype).view(groups, -1, total)
-        ctx.save_for_backward(rows, key, value, probabilities)
+        output = probabilities @ value[0]
+        ctx.save_for_backward(rows, key, value, probabilities, output)
         ctx.scaling = scaling
-        return (probabilities @ value[0]).view(1, heads, length, width)
+        return output.view(1, heads, length, width)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[Any, ...]:
-        rows, key, value, probabilities = ctx.saved_tensors
+        rows, key, value, probabilities, output = ctx.saved_tensors
         shape = gradients[0].shape
         above = gradients[0].reshape(rows.shape)
         by_value = probabilities.transpose(1, 2) @ above
-        by_probability = above @ value[0].transpose(1, 2)
-        mean = torch.linalg.vecdot(by_probability.float(), probabilities.float()).unsqueeze(-1).to(rows.dtype)
-        by_score = by_probability.sub_(mean).mul_(probabilities)
+        # The mean of the gradient under the probabilities is that of the output with itself: `width` products instead of `total` (Dao, 2022).
+        mean = (above.float() * output.float()).sum(-1, keepdim=True).to(rows.dtype)
+        by_score = (above @ value[0].transpose(1, 2)).sub_(mean).mul_(probabilities)
         by_key = by_score.transpose(1, 2) @ rows
         by_query = (by_score @ key[0]) * ctx.scaling
         return by_query.view(shape), by_key.unsqueeze(0), by_value.unsqueeze(0), None, None

@@ -426,3 +426,20 @@ async def test_a_question_that_leaves_no_room_for_passages_is_too_long() -> None
     stage = Stage(engine=ToldEngine(context_tokens=300))
     with pytest.raises(ContextTooLong):
         await stage.events(replace(ASK, question="warranty " * 400))
+
+
+async def test_every_text_is_counted_by_what_it_was_for() -> None:
+    stage = Stage()
+    await stage.events()
+    (answer, adapted, usage), (summary, _, of_summary) = stage.usage.added
+    assert (answer, adapted, summary) == ("answer", False, "summary")
+    assert (usage.prompt_tokens, usage.cached_prompt_tokens, usage.completion_tokens) == (10, 4, 10)
+    assert usage.retrieval_seconds > 0
+    assert of_summary.completion_tokens == 2
+
+
+async def test_an_answer_refused_without_the_model_counts_as_an_answer_that_cost_no_tokens() -> None:
+    stage = Stage(retriever=ToldRetriever())
+    await stage.events(replace(ASK, skip_memory=True))
+    [(purpose, _, usage)] = stage.usage.added
+    assert (purpose, usage.prompt_tokens, usage.generation_seconds) == ("answer", 0, 0.0)

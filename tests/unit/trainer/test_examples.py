@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from services.trainer.domain import DONT_KNOW, Example, ExamplesInvalid, Message, Passage, StyleCheck
 from services.trainer.example_reader import ExampleReader
-from services.trainer.examples import LineInvalid, fingerprint, from_json, from_lines, to_json, to_lines
+from services.trainer.examples import fingerprint, from_json, from_lines, to_json, to_lines
 from services.trainer.settings import LimitSettings
+from services.trainer.strict_json import LineInvalid
 
 PROMPT = {"prompt": "Say hello.", "response": "Hello!"}
 QUESTION = {"question": "How long is the warranty?", "answer": "36 months", "context": ["The warranty is 36 months."]}

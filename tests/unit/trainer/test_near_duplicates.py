@@ -56,6 +56,12 @@ def test_a_question_with_its_passage_and_without_it_are_two_examples_of_one_grou
     assert found.groups[0] == found.groups[1]
 
 
+def test_a_question_put_a_little_differently_stays_in_the_group() -> None:
+    texts = ("How long is the warranty of the Tolva 20?", "How long is the warranty for a Tolva 20?", "How long is that of the Tolva 10?")
+    found = deduplicate([Example(text, "36 months", question=text, corpus="corpora/docs") for text in texts])
+    assert found.groups[0] == found.groups[1] != found.groups[2]
+
+
 def test_an_instruction_that_all_share_joins_nothing() -> None:
     instruction = Message("system", LONG)
     texts = ("Where is the depot?", "Who approves my leave?")
