@@ -29,8 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BASE = ROOT / ".corella/models/SmolLM2-135M-Instruct"
 RANK = 16
 AT_ONCE = 16
-TOKENS = 48
-ROUNDS = 3
+TOKENS = 40
+ROUNDS = 2
 SLOTS = 4
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 ENGINES = ("off", "ready", "stock", "merged")
@@ -40,8 +40,8 @@ WAYS = (
     ("ready for adapters, none writes", "ready", False, TOKENS),
     ("an adapter writes", "ready", True, TOKENS),
     ("merged checkpoint, LoRA off", "merged", False, TOKENS),
-    ("vLLM's own CPU code: ready, none writes", "stock", False, TOKENS // 3),
-    ("vLLM's own CPU code: an adapter writes", "stock", True, TOKENS // 3),
+    ("vLLM's own CPU code: ready, none writes", "stock", False, TOKENS // 4),
+    ("vLLM's own CPU code: an adapter writes", "stock", True, TOKENS // 4),
 )
 _numbers = count(100_001)
 

@@ -123,15 +123,17 @@ class Adapting:
             return
         if name and self._shelf is None:
             raise AdaptersOff
-        adapter = await self._candidate(name) if name else self.serving
-        loaded = self._loaded.get(adapter)
-        if loaded is None:
+        if not name and self.serving == BASE:
             yield BASE
             return
+        loaded = self._loaded[self.serving] if not name else None
+        while loaded is None:
+            # Between its load and this line it may have been let go again for another.
+            loaded = self._loaded.get(await self._candidate(name))
         # Nothing was awaited since it was found, so it is still there.
         loaded.users += 1
         try:
-            yield adapter
+            yield loaded.adapter
         finally:
             loaded.users -= 1
             loaded.used_at = time.monotonic()
@@ -217,7 +219,9 @@ class Adapting:
                 await self._unload(each.adapter)
 
     def _is_idle(self, loaded: _Loaded) -> bool:
-        return loaded.users == 0 and loaded.adapter != self.serving
+        adapter = loaded.adapter
+        coming = self._wanted is not None and (adapter.name, adapter.digest) == (self._wanted.name, self._wanted.digest)
+        return loaded.users == 0 and adapter != self.serving and not coming
 
     async def _unload(self, adapter: Adapter) -> None:
         # First out of sight, so that no text begins with it while the engine lets it go.

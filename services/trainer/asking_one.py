@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from services.chassis.errors import FailedPrecondition, Unimplemented
 from services.trainer.asked import Asked, Label, gold_response, judge, says_dont_know
-from services.trainer.domain import DONT_KNOW, Example, Message
+from services.trainer.domain import DONT_KNOW, Example, Message, Passage
 from services.trainer.patience import patiently
 from services.trainer.ports import CitedText, Generator, Written
 
@@ -55,6 +55,7 @@ class AskingOne:
         self._versions = versions
         self._should_stop = should_stop
         self._can_score = True
+        self._found: dict[str, tuple[Passage, ...]] = {}
 
     async def example(self, example: Example, turn: int, *, alone: bool, scored: bool) -> list[Asked]:
         """Answers of all versions, the one whose `turn` it is first; when `alone` also the candidate's without passages."""
@@ -81,6 +82,7 @@ class AskingOne:
 
     async def _whole_path(self, example: Example, version: Version) -> Asked:
         answer = await self._patiently(lambda: version.generator.ask(example.question, example.corpus, version.adapter))
+        self._found.setdefault(example.id, answer.passages[:MAX_PASSAGES])
         # A question refused for its evidence alone never reached a model.
         if answer.written.completion_tokens:
             _check_adapter(version, answer.written)
@@ -114,19 +116,21 @@ class AskingOne:
         return written
 
     async def _scored(self, example: Example, answers: list[Asked]) -> list[Asked]:
-        """Gold responses after the prompt they belong to. A question without its own passages has none that is known to hold the gold."""
+        """Gold responses after the prompt they belong to. Passages that were found may not hold the gold; then there is nothing to score."""
         by_label = {version.label: version for version in self._versions}
         messages: Sequence[Message] = example.messages
         response = gold_response(example)
         generator = self._versions[0].generator
         if example.is_question:
-            passages = example.passages[:MAX_PASSAGES]
+            passages = example.passages[:MAX_PASSAGES] or self._found.get(example.id, ())
             if not passages:
                 return answers
             messages = (await self._patiently(lambda: generator.render_question(example.question, passages))).messages
             if example.answerable:
                 # What is learnt to be written has markers where the generator's own check sets them.
                 cited = await self._patiently(lambda: generator.cite(example.question, passages, response))
+                if cited.refused and not example.passages:
+                    return answers
                 response = response if cited.refused else cited.text
         if not response.strip():
             return answers

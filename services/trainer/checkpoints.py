@@ -91,7 +91,7 @@ def flatten_adamw(optimizer: torch.optim.Optimizer, trained: Mapping[str, torch.
     flat = {}
     for name, weight in trained.items():
         for part in ("exp_avg", "exp_avg_sq", "step"):
-            flat[f"{name}/{part}"] = torch.as_tensor(optimizer.state[weight][part]).detach().cpu().contiguous()
+            flat[f"{name}/{part}"] = torch.as_tensor(optimizer.state[weight][part]).detach().cpu().clone()
     return flat
 
 

@@ -107,7 +107,9 @@ class JobJudging:
         canary = await canary_shift(self._generator, writer, candidate.adapter or BASE, chosen)
         gate = self._settings.gate
         # A whole model writes one text at a time on this machine; without an engine its seconds say nothing about costs.
-        asking = AskingSettings(at_once=gate.questions_at_once, cost_questions=20 if writer is self._generator else 0)
+        asking = AskingSettings(
+            at_once=gate.questions_at_once, cost_questions=20 if writer is self._generator else 0, scored_examples=gate.scored_examples
+        )
         answers = await ask_held_out(chosen, asked_of, asking, on_progress=on_progress, should_stop=should_stop)
         compared = await asyncio.to_thread(compare_versions, chosen, answers.served)
         asked_ids = {each.example_id for each in answers.served}
@@ -198,19 +200,25 @@ def preparation_notes(data: JobData) -> list[str]:
     """What the preparation of the data did that a reader of the report should know."""
     notes = []
     if data.gone_count:
-        notes.append(f"{data.gone_count} examples were left out, because a document they rest on is gone.")
+        notes.append(f"{_examples(data.gone_count)} left out, because a document they rest on is gone.")
     if data.unsupported_count and data.kept_unsupported:
         notes.append(
             f"In {data.unsupported_count} of {data.answerable_count} examples nothing in the passages supports the answer; as they are "
             "more than half, they were trained on as they are."
         )
     elif data.unsupported_count:
-        notes.append(f"{data.unsupported_count} examples were left out, because nothing in their passages supports the answer.")
+        notes.append(f"{_examples(data.unsupported_count)} left out, because nothing in their passages supports the answer.")
     if data.missed_count:
-        notes.append(f'In {data.missed_count} examples the search did not find the source; they teach "I do not know.".')
+        one = data.missed_count == 1
+        where = "one example" if one else f"{data.missed_count} examples"
+        notes.append(f'In {where} the search did not find the source; {"it teaches" if one else "they teach"} "I do not know.".')
     if data.too_long_count:
-        notes.append(f"{data.too_long_count} examples were left out, because they are longer than the model's context.")
+        notes.append(f"{_examples(data.too_long_count)} left out, being longer than the model's context.")
     return notes
+
+
+def _examples(count: int) -> str:
+    return "One example was" if count == 1 else f"{count} examples were"
 
 
 def with_usage(usage: TrainingUsage, **more: float) -> TrainingUsage:

@@ -20,6 +20,7 @@ from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
 from services.trainer.batching import MicroBatch
+from services.trainer.domain import TrainingFailed
 
 ATTENTION = "corella_packed"
 """Name under which models are built with it (`attn_implementation`)."""
@@ -88,9 +89,12 @@ def packed_attention(
     scaling: float,
     shared: int,
     lengths: tuple[int, ...],
-    **_: Any,
+    **other: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention in the form transformers calls: query [1, heads, T, d], key and value [1, key-value heads, T, d] -> [1, T, heads, d]."""
+    _refuse_unknown(other, key.shape[2])
+    # Under autocast the rotation of queries and keys leaves them in float32.
+    query, key = query.to(value.dtype), key.to(value.dtype)
     pieces = ([shared] if shared else []) + list(lengths)
     queries, keys, values = query.split(pieces, 2), key.split(pieces, 2), value.split(pieces, 2)
     outputs = []
@@ -99,6 +103,13 @@ def packed_attention(
             own_key, own_value = torch.cat((keys[0], own_key), 2), torch.cat((values[0], own_value), 2)  # noqa: PLW2901
         outputs.append(_causal(own_query, own_key, own_value, scaling))
     return torch.cat(outputs, 2).transpose(1, 2), None
+
+
+def _refuse_unknown(options: dict[str, Any], tokens: int) -> None:
+    """Some families' attention has more to it than is done here; better not trained than trained wrongly."""
+    window = options.get("sliding_window")
+    if options.get("softcap") or options.get("s_aux") is not None or (window and window < tokens):
+        raise TrainingFailed("The attention of this model family (sliding windows, sinks or capped scores) cannot be trained here.")
 
 
 def _causal(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float) -> torch.Tensor:

@@ -66,6 +66,9 @@ def connected(settings: RaySettings, workers: int, *, use_gpu: bool) -> Iterator
     # Without a new name for every local cluster Ray would connect to whatever it finds running.
     os.environ.pop("RAY_ADDRESS", None)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not settings.address:
+        # Helpers of Ray Train that are of no use on one machine; each is a process that takes seconds to start.
+        os.environ.update({"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_METRICS_ENABLED": "0"})
     folder: Path | None = None
     try:
         if settings.address:

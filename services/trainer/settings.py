@@ -56,7 +56,7 @@ class GateDefaults(Group):
     """How a candidate is judged."""
 
     questions_at_once: int = Field(4, gt=0, description="Questions asked side by side.")
-    question_seconds: float = Field(120.0, gt=0, description="Longest wait for one answer.")
+    scored_examples: int = Field(20, ge=0, description="Held-out examples whose gold answer is scored; each costs a reading of its prompt.")
 
 
 class PriceSettings(Group):

@@ -145,9 +145,9 @@ def generator_stub(generator: RunningGenerator) -> Iterator[GeneratorServiceStub
         yield GeneratorServiceStub(channel)
 
 
-def wait_until_serving(process: subprocess.Popen[bytes], channel: grpc.Channel, log: Path) -> None:
+def wait_until_serving(process: subprocess.Popen[bytes], channel: grpc.Channel, log: Path, seconds: float = START_SECONDS) -> None:
     """Returns once the process takes calls; fails with its last lines if it ends before."""
-    ends = time.monotonic() + START_SECONDS
+    ends = time.monotonic() + seconds
     ready = grpc.channel_ready_future(channel)
     while True:
         if process.poll() is not None or time.monotonic() > ends:

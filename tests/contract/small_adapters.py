@@ -30,7 +30,7 @@ def make_adapters(folder: Path, ranks: Mapping[str, int]) -> dict[str, Path]:
         with torch.no_grad():
             for each, weights in model.named_parameters():
                 if "lora_B" in each:
-                    weights.normal_(std=0.02)
+                    weights.normal_(std=0.2)
         made[name] = folder / name
         model.save_pretrained(made[name], safe_serialization=True)
         (made[name] / "README.md").unlink()

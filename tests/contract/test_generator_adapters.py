@@ -25,6 +25,7 @@ from services.chassis.model_fingerprint import base_fingerprint
 CHAT = [pb.ChatMessage(role=pb.CHAT_ROLE_USER, text="What is the capital of France?")]
 PARIS = "The capital of France is Paris."
 SWITCH_SECONDS = 5.0
+START_SECONDS = 300.0
 
 pytestmark = pytest.mark.timeout(420)
 
@@ -99,11 +100,11 @@ def adapted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adapted]:
     ):
         made = Adapted(running, GeneratorServiceStub(channel), shelf, files)
         made.versions = versions
-        assert until(lambda: made.refused(versions["one"][0]) or running.process.poll() is not None, 300), running.log.read_text()
+        assert until(lambda: made.refused(versions["one"][0]) or running.process.poll() is not None, START_SECONDS), running.log.read_text()
         with pytest.raises(grpc.FutureTimeoutError):
             grpc.channel_ready_future(channel).result(timeout=2)
         weights.write_bytes(right)
-        wait_until_serving(running.process, channel, running.log)
+        wait_until_serving(running.process, channel, running.log, START_SECONDS)
         yield made
 
 
@@ -260,7 +261,7 @@ def test_killed_while_it_switches_it_comes_back_with_what_is_to_serve(adapted: A
         running_generator(tmp_path, **settings(adapted.shelf, cache)) as running,
         grpc.insecure_channel(running.address) as channel,
     ):
-        wait_until_serving(running.process, channel, running.log)
+        wait_until_serving(running.process, channel, running.log, START_SECONDS)
         again = Adapted(running, GeneratorServiceStub(channel), adapted.shelf, adapted.files)
         assert again.complete()[1] == two
         assert [path.name[:64] for path in cache.iterdir()] == [digest]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
-from services.chassis.errors import CorellaError, InvalidArgument
+from services.chassis.errors import CorellaError, InvalidArgument, Unimplemented
 from services.generator.domain import (
+    Adapter,
+    AdaptersOff,
     ContextTooLong,
     EngineUnavailable,
     FinishReason,
@@ -180,3 +183,13 @@ async def test_without_a_tokenizer_length_is_taken_from_the_bytes() -> None:
     engine = OpenAiEngine(OpenAiSettings(base_url="http://127.0.0.1:1/v1", model="m"))
     assert [engine.count_tokens(text) for text in ("", "abc", "abcd", "ä€")] == [0, 1, 2, 2]
     await engine.close()
+
+
+async def test_it_neither_tells_how_likely_a_text_is_nor_takes_adapters(server: tuple[Server, OpenAiEngine]) -> None:
+    speaking, engine = server
+    with pytest.raises(Unimplemented):
+        await engine.score(CHAT, "36 months.")
+    with pytest.raises(AdaptersOff):
+        await engine.load_adapter(Adapter("adapters/a/versions/1", "d"), Path("/nowhere"))
+    assert (engine.fingerprint, engine.max_adapter_rank) == ("", 0)
+    assert not speaking.requests
