@@ -108,7 +108,9 @@ class JobJudging:
         gate = self._settings.gate
         # A whole model writes one text at a time on this machine; without an engine its seconds say nothing about costs.
         asking = AskingSettings(
-            at_once=gate.questions_at_once, cost_questions=20 if writer is self._generator else 0, scored_examples=gate.scored_examples
+            at_once=gate.questions_at_once,
+            cost_questions=gate.cost_questions if writer is self._generator else 0,
+            scored_examples=gate.scored_examples,
         )
         answers = await ask_held_out(chosen, asked_of, asking, on_progress=on_progress, should_stop=should_stop)
         compared = await asyncio.to_thread(compare_versions, chosen, answers.served)

@@ -44,7 +44,7 @@ def train_on_ray(
     Raises `Stopped` when `should_stop` said so (the checkpoint is kept), and `TrainingFailed` when the cluster has no room in time, cannot
     be reached, or when more workers died than `settings.worker_failures`.
     """
-    plan = _absolute(plan)
+    plan = absolute(plan)
     workers = plan.settings.worker_count
     with connected(settings, workers, use_gpu=plan.settings.use_gpu) as share, tempfile.TemporaryDirectory() as storage:
         wait_for_room(share, workers, settings.wait_seconds, on_event, should_stop)
@@ -129,7 +129,7 @@ def _work(config: dict[str, Any]) -> None:
         postman.hand_over(ended)
 
 
-def _absolute(plan: Plan) -> Plan:
+def absolute(plan: Plan) -> Plan:
     """Workers run in a folder of their own, so paths must not depend on it."""
 
     def whole(place: str) -> str:

@@ -1,18 +1,9 @@
-"""A Ray cluster for the time of one training: one of our own on this machine, or the deployment's.
-
-    /tmp/corella-ray-{pid}-{start}/   everything Ray writes for a local cluster; named after the process that started it, so that whoever
-                                      comes next can tell whether it is still wanted
-
-Ray's own processes are told by the kernel when the driver dies, and its workers notice when theirs are gone. What is left over in spite of
-that, and the folder, is removed at the next start.
-"""
+"""A Ray cluster for the time of one training: one of our own on this machine, or the deployment's."""
 
 from __future__ import annotations
 
 import logging
 import os
-import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,17 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import ray
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.placement_group import placement_group, remove_placement_group
 
 from services.trainer.domain import TrainingFailed
+from services.trainer.leftovers import folder_of_this_process, reap, watch
 from services.trainer.settings import RaySettings
 from services.trainer.training_events import Stopped, TrainingEvent, Waiting
 
-_FOLDERS = Path("/tmp")  # noqa: S108 - Unix sockets below it may have 107 characters, so it must be short
-_PREFIX = "corella-ray-"
 _ROOT = Path(__file__).resolve().parents[2]
 _ASK_EVERY = 5.0
 ENVIRONMENT = {
@@ -63,29 +52,31 @@ def connected(settings: RaySettings, workers: int, *, use_gpu: bool) -> Iterator
         "log_to_driver": False,
         "runtime_env": {"env_vars": {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))}},
     }
-    # Without a new name for every local cluster Ray would connect to whatever it finds running.
+    # Ray would rather connect to what this names than start a cluster.
     os.environ.pop("RAY_ADDRESS", None)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not settings.address:
         # Helpers of Ray Train that are of no use on one machine; each is a process that takes seconds to start.
         os.environ.update({"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_METRICS_ENABLED": "0"})
-    folder: Path | None = None
+    watchdog = None
     try:
-        if settings.address:
-            ray.init(settings.address, namespace="corella", **quiet)
-        else:
-            reap()
-            folder = _FOLDERS / f"{_PREFIX}{os.getpid()}-{int(psutil.Process().create_time())}"
-            cpus = settings.local_cpus or os.cpu_count() or 1
-            ray.init("local", num_cpus=max(cpus, workers), include_dashboard=False, _temp_dir=str(folder), **quiet)
-    except (RayError, ConnectionError, OSError, RuntimeError, ValueError, TimeoutError) as error:
-        raise TrainingFailed(f"The Ray cluster {settings.address or 'on this machine'} cannot be reached: {error}.") from error
-    try:
+        try:
+            if settings.address:
+                ray.init(settings.address, namespace="corella", **quiet)
+            else:
+                reap()
+                folder = folder_of_this_process()
+                watchdog = watch(folder)
+                cpus = settings.local_cpus or os.cpu_count() or 1
+                ray.init("local", num_cpus=max(cpus, workers), include_dashboard=False, _temp_dir=str(folder), **quiet)
+        except (RayError, ConnectionError, OSError, RuntimeError, ValueError, TimeoutError) as error:
+            where = f"at `{settings.address}`" if settings.address else "on this machine"
+            raise TrainingFailed(f"The Ray cluster {where} cannot be reached.") from error
         yield _share(settings, workers, use_gpu=use_gpu)
     finally:
         ray.shutdown()
-        if folder is not None:
-            _end(folder)
+        if watchdog is not None:
+            watchdog.communicate()
 
 
 def _share(settings: RaySettings, workers: int, *, use_gpu: bool) -> Share:
@@ -124,32 +115,6 @@ def wait_for_room(
                 on_event(Waiting(f"The cluster has no room yet for {wanted}: {has}."))
     finally:
         remove_placement_group(group)
-
-
-def reap() -> None:
-    """Ends what is left of local clusters whose driver is gone, and removes their folders."""
-    for folder in _FOLDERS.glob(f"{_PREFIX}*-*"):
-        pid, _, start = folder.name.removeprefix(_PREFIX).partition("-")
-        if folder.is_dir() and not folder.is_symlink() and folder.stat().st_uid == os.getuid() and not _lives(pid, start):
-            _end(folder)
-
-
-def _lives(pid: str, start: str) -> bool:
-    try:
-        return int(psutil.Process(int(pid)).create_time()) == int(start)
-    except (psutil.Error, ValueError):
-        return False
-
-
-def _end(folder: Path) -> None:
-    """Kills the processes that were started for a cluster, and removes its folder."""
-    for process in psutil.process_iter(["pid", "cmdline", "uids"]):
-        line = process.info["cmdline"] or []
-        ours = process.info["uids"] is not None and process.info["uids"].real == os.getuid()
-        if ours and process.pid != os.getpid() and any(f"{folder}/" in word or word.endswith(str(folder)) for word in line):
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(process.pid, signal.SIGKILL)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _amounts(resources: dict[str, float]) -> str:

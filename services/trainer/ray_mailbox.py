@@ -46,7 +46,7 @@ class Postman:
         self._question: Any = None
         self._stop = False
 
-    def tell(self, event: TrainingEvent) -> None:
+    def tell(self, event: Any) -> None:
         """Leaves an event."""
         self._mailbox.post.remote(event)
 

@@ -56,6 +56,9 @@ class GateDefaults(Group):
     """How a candidate is judged."""
 
     questions_at_once: int = Field(4, gt=0, description="Questions asked side by side.")
+    cost_questions: int = Field(
+        20, ge=0, description="Questions asked one at a time, and without passages too, to measure what each way of answering costs."
+    )
     scored_examples: int = Field(20, ge=0, description="Held-out examples whose gold answer is scored; each costs a reading of its prompt.")
 
 

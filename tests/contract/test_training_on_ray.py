@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tiny_training import make_plan
 
-from services.trainer.ray_connection import reap
+from services.trainer.leftovers import reap
 from services.trainer.recipe import train
 from services.trainer.world import World
 
@@ -54,7 +54,7 @@ class Driver:
         """All events so far, of all processes."""
         return [json.loads(line) for line in self.events.read_text().splitlines() if line.endswith("]")]
 
-    def wait_for(self, condition: Callable[[list[Any]], bool], seconds: float = 120) -> list[Any]:
+    def wait_for(self, condition: Callable[[list[Any]], bool], seconds: float = 240) -> list[Any]:
         """Events once they fulfil `condition`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -77,8 +77,9 @@ class Stack:
 
 
 def environment() -> dict[str, str]:
-    """The environment without settings of another stack."""
-    return {key: value for key, value in os.environ.items() if not key.startswith("CORELLA_")} | {"COLUMNS": "200"}
+    """The environment without settings of another stack. The gate measures costs on few questions: each takes seconds, one at a time."""
+    mine = {key: value for key, value in os.environ.items() if not key.startswith("CORELLA_")}
+    return mine | {"COLUMNS": "200", "CORELLA_TRAINER_GATE__COST_QUESTIONS": "3", "CORELLA_TRAINER_GATE__SCORED_EXAMPLES": "4"}
 
 
 def free_port_base() -> int:
