@@ -194,8 +194,8 @@ def table(found: dict[str, dict[str, list[float]]], load: tuple[float, float]) -
         f"{BASE.name}, bfloat16, eager, LoRA of rank {RANK} on all linear layers · {platform.machine()}, {os.cpu_count()} cores, load "
         f"{load[0]:.1f} before and {load[1]:.1f} at the end · {datetime.now(UTC):%Y-%m-%d}",
         "",
-        f"`python -m bench.adapters`: medians of {ROUNDS} rounds, all ways in each; in brackets the ratio to the first row. Other work on "
-        "the machine moves the numbers, less so the ratios.",
+        f"`python -m bench.adapters`: medians of {ROUNDS} rounds, all ways in each; in brackets the ratio to the first row. The "
+        "merged checkpoint does the same work as the first row, so its distance from 1 is what chance and other work on the machine do.",
         "",
         f"| | first token of 500, s | alone, tokens/s | {AT_ONCE} at once, tokens/s |",
         "|---|---|---|---|",

@@ -1,8 +1,8 @@
-"""The training recipe beside TRL's SFTTrainer: `python -m bench.train` (15 minutes on two cores, `make bench-train`; DATA=FOLDER for others).
+"""The training recipe beside TRL's SFTTrainer: `python -m bench.train` (15 minutes on two cores, `make bench-train`).
 
-Both train the same LoRA (rank, layers, alpha, learning rate, warm-up, examples in a step, passes, seed) on the same token ids with the loss
-on the responses only, one after the other, each in a process of its own with all cores. Tokens are those of the examples; padding does not
-count. The losses on unseen examples are measured afterwards by a third: transformers with PEFT, float32, one example at a time. Then the
+Both train the same LoRA (rank, layers, alpha, learning rate, warm-up, examples in a step, passes, seed) on the same token ids with the
+loss on the responses only, one after the other, each in a process of its own with all cores. Tokens are those of the examples; padding
+does not count. The losses on unseen examples are measured afterwards by a third: transformers with PEFT, float32, one example at a time. Then the
 recipe on Ray with one worker of one thread, two of one thread, and one of two. Writes `bench/results/train.md`, `.json` and `.png`.
 """
 
@@ -27,31 +27,13 @@ WHO = {"trl": "TRL, its defaults", "trl-tuned": "TRL, bfloat16, no checkpointing
 GOAL = 2.0
 
 
-def train(who: str, base: Path, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """One training in a process of its own."""
-    print(f"{WHO[who]} …", file=sys.stderr, flush=True)
-    command = [sys.executable, "-m", "bench.train_one", who, str(base), str(folder / "data"), str(folder / who), json.dumps(settings)]
+def run(who: str, base: Path, data: Path, output: Path, settings: dict[str, Any]) -> Any:
+    """One training, or measuring the losses of several adapters, in a process of its own."""
+    print(f"{WHO.get(who, who)} …", file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", "bench.train_one", who, str(base), str(data), str(output), json.dumps(settings)]
     environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "passive"}
     done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-def unseen_loss(base: Path, adapter: Path | None, samples: list[TokenSample]) -> float:
-    """Mean loss over the tokens of the responses, by transformers and PEFT in float32."""
-    import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
-    if adapter is not None:
-        model = PeftModel.from_pretrained(model, str(adapter))
-    total, count = 0.0, 0
-    for sample in samples:
-        with torch.no_grad():
-            logits = model(input_ids=torch.tensor([[*sample.prompt_ids, *sample.response_ids]])).logits[0, len(sample.prompt_ids) - 1 : -1]
-        total += float(torch.nn.functional.cross_entropy(logits, torch.tensor(sample.response_ids), reduction="sum"))
-        count += len(sample.response_ids)
-    return total / count
 
 
 def on_ray(base: Path, folder: Path, samples: list[TokenSample], workers: int, cpus: int) -> float:
@@ -63,7 +45,8 @@ def on_ray(base: Path, folder: Path, samples: list[TokenSample], workers: int, c
 
     print(f"{workers} worker(s), {cpus // workers} thread(s) each …", file=sys.stderr, flush=True)
     plan = Plan(
-        job_id="bench", method=Method.LORA, base_folder=str(base), data_url=str(folder / "data"), output_url=str(folder / f"{workers}-{cpus}"),
+        job_id="bench", method=Method.LORA, base_folder=str(base), data_url=str(folder / "data"),
+        output_url=str(folder / f"{workers}-{cpus}"),
         settings=Settings(1e-4, 1.0, 16, sum(sample.length for sample in samples) // 4, 13, workers, "constant", 0.0, 0.0, 2**31, False),
     )  # fmt: skip
     outcome = train_on_ray(plan, RaySettings(local_cpus=cpus), lambda event: None, lambda: False)
@@ -91,8 +74,8 @@ def table(result: dict[str, Any]) -> str:
         "",
         f"The base model's loss on the unseen examples: {losses['base']:.4f}.",
         "",
-        f"Goal: at least {GOAL:g} times the tokens per second of TRL, at an equal or better loss: {result['ratio']:.2f} times by the clock, "
-        f"{result['cpu_ratio']:.2f} times by CPU-seconds; {'met' if result['met'] else 'missed'}.",
+        f"Goal: at least {GOAL:g} times the tokens per second of TRL, at an equal or better loss: {result['ratio']:.2f} times by the "
+        f"clock, {result['cpu_ratio']:.2f} times by CPU-seconds; {'met' if result['met'] else 'missed'}.",
         "",
         "![Loss of the steps](train.png)",
     ]
@@ -137,16 +120,14 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     base = arguments.model.absolute()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        training, validation = make(base, folder / "data", arguments.data, arguments.examples)
+        training, _ = make(base, folder / "data", arguments.data, arguments.examples)
         steps = round(-(-len(training) // 8) * arguments.epochs)
         settings = {
             "batch_examples": 8, "epochs": arguments.epochs, "learning_rate": arguments.learning_rate, "rank": 16, "seed": 13,
             "warmup_steps": max(1, round(0.1 * steps)),
         }  # fmt: skip
-        runs = {who: train(who, base, folder, settings) for who in arguments.who}
-        print("losses on unseen examples …", file=sys.stderr, flush=True)
-        losses = {who: unseen_loss(base, folder / who / "result", validation) for who in runs}
-        losses["base"] = unseen_loss(base, None, validation)
+        runs = {who: run(who, base, folder / "data", folder / who, settings) for who in arguments.who}
+        losses = run("losses", base, folder / "data", folder, {"adapters": {"base": "", **{who: f"{folder / who}/result" for who in runs}}})
         scaling = {}
         if not arguments.no_scaling:
             make(base, folder / "data", arguments.data, 32)

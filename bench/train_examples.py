@@ -17,8 +17,8 @@ BUDGET_TOKENS = 700
 
 
 def make(base: Path, folder: Path, data: Path | None, limit: int) -> tuple[list[TokenSample], list[TokenSample]]:
-    """Writes `training.safetensors` and `validation.safetensors` to `folder` and returns both: from the samples, or from `data`, a folder with
-    these two files. At most `limit` training examples."""
+    """Writes `training.safetensors` and `validation.safetensors` to `folder` and returns both: from the samples, or from `data`, a folder
+    with these two files. At most `limit` training examples."""
     if data is not None:
         training, validation = (read_samples(data / f"{name}.safetensors") for name in ("training", "validation"))
     else:
@@ -68,7 +68,9 @@ def describe(samples: list[TokenSample]) -> str:
     """Their number and size, for a heading."""
     tokens = sum(sample.length for sample in samples)
     responses = sum(len(sample.response_ids) for sample in samples)
-    return f"{len(samples)} examples with {tokens / len(samples):.0f} tokens on average, of which {responses / len(samples):.0f} are response"
+    return (
+        f"{len(samples)} examples with {tokens / len(samples):.0f} tokens on average, of which {responses / len(samples):.0f} are response"
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """One training of the comparison, in a process of its own: `python -m bench.train_one WHO BASE DATA OUTPUT SETTINGS`. Prints JSON.
 
-    trl         TRL's SFTTrainer with its own defaults
-    trl-tuned   the same with bfloat16 weights and without gradient checkpointing, the quickest it was found to be on a CPU
-    corella     the recipe
+trl         TRL's SFTTrainer with its own defaults
+trl-tuned   the same with bfloat16 weights and without gradient checkpointing, the quickest it was found to be on a CPU
+corella     the recipe
+losses      of the base model and of adapters on the validation examples, by transformers and PEFT, for SETTINGS' `adapters`
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def run_trl(base: str, data: Path, output: str, settings: dict[str, Any], *, tun
         seed=settings["seed"],
         **special,
     )
-    lora = LoraConfig(r=settings["rank"], lora_alpha=2 * settings["rank"], lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
+    lora = LoraConfig(
+        r=settings["rank"], lora_alpha=2 * settings["rank"], lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
     clock = Clock()
 
     class Watch(TrainerCallback):
@@ -122,6 +125,29 @@ def run_corella(base: str, data: Path, output: str, settings: dict[str, Any]) ->
     return clock.told()
 
 
+def unseen_losses(base: str, data: Path, adapters: dict[str, str]) -> dict[str, float]:
+    """Mean loss over the tokens of the responses: float32, one example at a time, the plain way."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    samples = read_samples(data / "validation.safetensors")
+    losses = {}
+    for name, folder in adapters.items():
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
+        if folder:
+            model = PeftModel.from_pretrained(model, folder)
+        total, count = 0.0, 0
+        for sample in samples:
+            ids = torch.tensor([[*sample.prompt_ids, *sample.response_ids]])
+            with torch.no_grad():
+                logits = model(input_ids=ids, logits_to_keep=len(sample.response_ids) + 1).logits[0, :-1]
+            total += float(torch.nn.functional.cross_entropy(logits, torch.tensor(sample.response_ids), reduction="sum"))
+            count += len(sample.response_ids)
+        losses[name] = total / count
+    return losses
+
+
 class Clock:
     """Seconds on the wall and of processors, of the steps alone."""
 
@@ -151,7 +177,10 @@ def main() -> None:
     """Runs one and prints what it took."""
     who, base, data, output, settings = sys.argv[1:]
     given = json.loads(settings)
-    if who == "corella":
+    result: dict[str, Any]
+    if who == "losses":
+        result = unseen_losses(base, Path(data), given["adapters"])
+    elif who == "corella":
         result = run_corella(base, Path(data), output, given)
     else:
         result = run_trl(base, Path(data), output, given, tuned=who == "trl-tuned")

@@ -54,7 +54,7 @@ def samples(folder: Folder, output: Output, corpus: str = "default") -> None:
 
 
 @app.command()
-def squad(
+def squad(  # noqa: PLR0917 a command's options are its function's parameters
     folder: Folder, output: Output, pages: Annotated[Path, typer.Option()], corpus: str = "squad", train: int = 240, held_back: int = 100
 ) -> None:
     """SQuAD 2.0: a third of the questions have no answer in their paragraph. Every fifth article is held back."""

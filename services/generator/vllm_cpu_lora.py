@@ -1,9 +1,9 @@
-"""LoRA on vLLM's CPU workers, without the work that vLLM 0.32 does for nothing, and without one mistake of its own.
+"""LoRA on vLLM's CPU workers, without copies that vLLM 0.32 makes for each token, and without one mistake of its own.
 
-vLLM's reference path gathers a copy of the adapter's matrices for every token, before it multiplies. For a prompt of 500 tokens that is
-gigabytes of copies a layer. It also takes -1, which stands for "no adapter", as an index: in a batch with adapters, texts of the base
-model get those of the last slot. Here the rows of each adapter are multiplied together, those without one are left alone, and a batch
-without adapters does nothing at all.
+vLLM's reference path gathers a copy of the adapter's matrices for every token, before it multiplies. For a prompt of 500 tokens and rank
+16 on the default model's layers that is 0.24 GB a layer, 7 GB in all. It also takes -1, which stands for "no adapter", as an index: in a
+batch with adapters, texts of the base model get the adapter of the last slot, when that is taken. Here the rows of each adapter are
+multiplied together, those without one are left alone, and a batch without adapters does nothing at all.
 
 `vllm_engine.py` names `AdapterCpuWorker` to vLLM, which imports it in its worker process. GPUs have kernels of their own and need none
 of this.

@@ -221,7 +221,7 @@ def engine_arguments(settings: VllmSettings, max_sequences: int, adapter_slots: 
         arguments["kv_cache_memory_bytes"] = int(settings.kv_cache_gib * 2**30)
     if adapter_slots:
         # All that are loaded are ready to run, so that vLLM never has to read one again in the middle of its work. Embeddings and the
-        # output layer are no targets: being ready to adapt them costs a copy of their size for each token, adapters or not.
+        # output layer are no targets: `adapter_checks` refuses adapters of them, so vLLM need not be ready for any.
         arguments |= {"enable_lora": True, "max_lora_rank": settings.max_lora_rank, "lora_target_modules": list(MODULES)}
         arguments |= {"max_loras": adapter_slots, "max_cpu_loras": adapter_slots}
         if on_cpu:

@@ -116,7 +116,7 @@ class AskingOne:
         return written
 
     async def _scored(self, example: Example, answers: list[Asked]) -> list[Asked]:
-        """Gold responses after the prompt they belong to. Passages that were found may not hold the gold; then there is nothing to score."""
+        """Gold responses after the prompt they belong to. Where the passages found do not hold the gold, there is nothing to score."""
         by_label = {version.label: version for version in self._versions}
         messages: Sequence[Message] = example.messages
         response = gold_response(example)

@@ -42,7 +42,7 @@ def step_count(lengths: Sequence[int], batch_tokens: int) -> int:
 def epoch_steps(lengths: Sequence[int], batch_tokens: int, seed: int, epoch: int) -> list[list[int]]:
     """The examples, by index, of each step of an epoch. Every example is in one step, every step has one, all have about as many tokens."""
     order = list(range(len(lengths)))
-    random.Random(f"{seed}/{epoch}").shuffle(order)
+    random.Random(f"{seed}/{epoch}").shuffle(order)  # noqa: S311 - repeatable, not secret
     count = step_count(lengths, batch_tokens)
     share = sum(lengths) / count
     steps: list[list[int]] = [[]]

@@ -5,8 +5,8 @@
                          state.json             step, tokens, seconds, all steps so far, and of which plan they are
                          manifest.json          size and SHA-256 of the others, written last
 
-A folder without its manifest does not count, nor one whose files are not those of the manifest: the one before it is taken. The last two are
-kept. There is no state of random numbers: after its start a training draws none, and the order of examples follows from seed and epoch.
+A folder without its manifest does not count, nor one whose files are not those of the manifest: the one before it is taken. The last two
+are kept. There is no state of random numbers: after its start a training draws none, and the order of examples follows from seed and epoch.
 """
 
 from __future__ import annotations

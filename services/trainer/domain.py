@@ -527,7 +527,7 @@ class ExamplesInvalid(InvalidArgument):
 
     @classmethod
     def of_lines(cls, violations: list[Violation], count: int | None = None) -> ExamplesInvalid:
-        """An error that names the first lines in its text as well. At most 100 violations are told; `count` is how many there are in all."""
+        """An error that names the first lines in its text as well. At most 100 violations are told, of `count` in all."""
         count = count or len(violations)
         text = "; ".join(f"{line}: {what}" for line, what in violations[:5])
         more = f"; and {count - 5:,} more" if count > 5 else ""

@@ -16,7 +16,7 @@ def exchanged(samples: Sequence[TokenSample], seed: int) -> list[TokenSample]:
     same response.
     """
     order = list(range(len(samples)))
-    random.Random(seed).shuffle(order)
+    random.Random(seed).shuffle(order)  # noqa: S311 - repeatable, not secret
     best = min(range(1, min(len(order), 20)), key=lambda by: _same(samples, order, by), default=0)
     partner = {index: order[(place + best) % len(order)] for place, index in enumerate(order)}
     return [
@@ -26,6 +26,4 @@ def exchanged(samples: Sequence[TokenSample], seed: int) -> list[TokenSample]:
 
 
 def _same(samples: Sequence[TokenSample], order: Sequence[int], by: int) -> int:
-    return sum(
-        samples[index].response_ids == samples[order[(place + by) % len(order)]].response_ids for place, index in enumerate(order)
-    )
+    return sum(samples[index].response_ids == samples[order[(place + by) % len(order)]].response_ids for place, index in enumerate(order))

@@ -1,12 +1,12 @@
 """Ends what a local Ray cluster leaves behind when its driver is killed.
 
-    /tmp/corella-ray-{pid}-{start}/   all that a cluster writes, named after the driver that started it, so that anybody can tell whether it
-                                      is still wanted
+    /tmp/corella-ray-{pid}-{start}/   all that a cluster writes, named after the driver that started it, so that anybody can
+                                      tell whether it is still wanted
 
-Most of Ray's processes are told by the kernel when the driver dies. Its two agents are not (each waits for the end of a pipe the other holds),
-nor does the folder go. So beside each cluster a small process waits for the driver's end and then clears away: this module, run as
-`python -m services.trainer.leftovers FOLDER` with the driver at the other end of its standard input. Where that was killed too, `reap` does it
-when the next cluster is started.
+Most of Ray's processes are told by the kernel when the driver dies. Its two agents are not (they outlived it by minutes when measured), nor
+does the folder go. So beside each cluster a small process waits for the driver's end and then clears away: this module, run as
+`python -m services.trainer.leftovers FOLDER` with the driver at the other end of its standard input. Where that was killed too, `reap` does
+it when the next cluster is started.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def folder_of_this_process() -> Path:
 
 def watch(folder: Path) -> subprocess.Popen[bytes]:
     """Starts the process that clears `folder` away when this one is gone. Closing its standard input makes it do so at once."""
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 our own module
         [sys.executable, "-m", "services.trainer.leftovers", str(folder)],
         cwd=_ROOT,
         stdin=subprocess.PIPE,

@@ -38,7 +38,9 @@ class LowRank(nn.Module):
 
 class _LowRankProduct(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: float) -> torch.Tensor:
+    def forward(  # noqa: PLR0917 - autograd passes them by position
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: float
+    ) -> torch.Tensor:
         rows = x.reshape(-1, x.shape[-1])
         small_a, small_b = a.to(rows.dtype), (b * scale).to(rows.dtype)
         inner = rows @ small_a.t()

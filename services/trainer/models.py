@@ -85,7 +85,18 @@ def load(folder: str, dtype: torch.dtype, device: str) -> Any:
         )
     except (OSError, ValueError) as error:
         raise TrainingFailed("The folder of the base model or of the teacher does not hold a model that can be trained.") from error
-    return model.to(device)
+    return model.to(torch.device(device))
+
+
+def context_tokens(folder: str) -> int:
+    """The longest example a model takes."""
+    from transformers import AutoConfig  # brings much of transformers
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise TrainingFailed("The folder of the base model does not hold a model that can be trained.") from error
+    return int(getattr(config, "max_position_embeddings", None) or 2**31)
 
 
 def compute_type(device: str) -> torch.dtype:
@@ -153,8 +164,8 @@ def dimensions(config: Any, wanted: Architecture) -> dict[str, int]:
 
 
 def take_layers(model: Any, teacher: Any) -> None:
-    """Gives a new model layers of a teacher, evenly spaced from its first to its last, and its embeddings; where the new one is narrower the
-    leading dimensions, where it is wider it keeps what it had in the rest (after DistilBERT, Sanh et al., 2019)."""
+    """Gives a new model layers of a teacher, evenly spaced from its first to its last, and its embeddings; where the new one is narrower,
+    the leading dimensions; where it is wider it keeps what it had in the rest (after DistilBERT, Sanh et al., 2019)."""
     count, available = model.config.num_hidden_layers, teacher.config.num_hidden_layers
     chosen = [round(number * (available - 1) / (count - 1)) if count > 1 else 0 for number in range(count)]
     given = teacher.state_dict()

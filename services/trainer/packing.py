@@ -4,8 +4,8 @@
     positions    0 … shared-1      shared …           shared …
     rows         the T positions whose next token is of a response
 
-Attention is done per example over the shared beginning and its own rest. On a CPU it is written out as two matrix products and a softmax: for
-sequences of a few hundred tokens in bfloat16 that is three times as quick as torch's flash kernel (docs/decisions/0012-training.md).
+Attention is done per example over the shared beginning and its own rest. On a CPU it is written out as two matrix products and a softmax:
+for sequences of a few hundred tokens in bfloat16 that is three times as quick as torch's flash kernel (docs/decisions/0012-training.md).
 """
 
 from __future__ import annotations
@@ -52,7 +52,10 @@ def pack(batch: MicroBatch, device: str | torch.device = "cpu") -> Packed:
     """The tensors of a micro-batch."""
     shared = batch.shared
     ids = list(batch.samples[0].prompt_ids[:shared])
-    positions, rows, targets, weights = list(range(shared)), [], [], []
+    positions = list(range(shared))
+    rows: list[int] = []
+    targets: list[int] = []
+    weights: list[float] = []
     for sample in batch.samples:
         before_response = len(ids) + len(sample.prompt_ids) - shared - 1
         ids += (*sample.prompt_ids[shared:], *sample.response_ids)
@@ -73,9 +76,7 @@ def pack(batch: MicroBatch, device: str | torch.device = "cpu") -> Packed:
 
 def hidden_states(model: Any, packed: Packed) -> torch.Tensor:
     """What the model computes before its vocabulary projection, at `packed.rows`: [R, width]. The model was built with `ATTENTION`."""
-    output = model.model(
-        input_ids=packed.ids, position_ids=packed.positions, use_cache=False, shared=packed.shared, lengths=packed.lengths
-    )
+    output = model.model(input_ids=packed.ids, position_ids=packed.positions, use_cache=False, shared=packed.shared, lengths=packed.lengths)
     return output.last_hidden_state[0].index_select(0, packed.rows)
 
 
@@ -127,7 +128,9 @@ class _WrittenOut(torch.autograd.Function):
     """softmax(q kᵀ · scaling + future) v, the softmax in float32; keeps the probabilities in the type of the query."""
 
     @staticmethod
-    def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float, future: torch.Tensor) -> torch.Tensor:
+    def forward(  # noqa: PLR0917 - autograd passes them by position
+        ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float, future: torch.Tensor
+    ) -> torch.Tensor:
         _, heads, length, width = query.shape
         groups, total = key.shape[1], key.shape[2]
         # Heads that share keys are put below one another: one matrix product for each group.
@@ -145,7 +148,7 @@ class _WrittenOut(torch.autograd.Function):
         shape = gradients[0].shape
         above = gradients[0].reshape(rows.shape)
         by_value = probabilities.transpose(1, 2) @ above
-        # The mean of the gradient under the probabilities is that of the output with itself: `width` products instead of `total` (Dao, 2022).
+        # The mean of the gradient under the probabilities, from the output: `width` products instead of `total` (Dao et al., 2022).
         mean = (above.float() * output.float()).sum(-1, keepdim=True).to(rows.dtype)
         by_score = (above @ value[0].transpose(1, 2)).sub_(mean).mul_(probabilities)
         by_key = by_score.transpose(1, 2) @ rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from services.trainer.domain import Architecture, Compression, Distillation, Method, Step
@@ -39,9 +39,9 @@ class Plan:
     """Checkpoints go to `checkpoints/` below it, the result to `result/`, a merged model to `merged/`."""
     settings: Settings
     teacher_folder: str = ""
-    architecture: Architecture = Architecture()
-    distillation: Distillation = Distillation()
-    compression: Compression = Compression()
+    architecture: Architecture = field(default_factory=Architecture)
+    distillation: Distillation = field(default_factory=Distillation)
+    compression: Compression = field(default_factory=Compression)
     merge: bool = False
 
     def with_settings(self, **changes: Any) -> Plan:

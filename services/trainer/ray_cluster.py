@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,7 +22,6 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
 from ray.train import TrainingFailedError as RayTrainingFailed
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
-from services.chassis.checked_folder import read_whole
 from services.trainer.domain import TrainingFailed
 from services.trainer.plan import Outcome, Plan
 from services.trainer.ray_connection import Share, connected, wait_for_room
@@ -36,9 +34,7 @@ from services.trainer.world import World
 _POLL_SECONDS = 0.2
 
 
-def train_on_ray(
-    plan: Plan, settings: RaySettings, on_event: Callable[[TrainingEvent], None], should_stop: Callable[[], bool]
-) -> Outcome:
+def train_on_ray(plan: Plan, settings: RaySettings, on_event: Callable[[TrainingEvent], None], should_stop: Callable[[], bool]) -> Outcome:
     """Carries out a plan, from where it was left if it was begun before. Blocking; both functions are called in this thread.
 
     Raises `Stopped` when `should_stop` said so (the checkpoint is kept), and `TrainingFailed` when the cluster has no room in time, cannot
@@ -54,7 +50,9 @@ def train_on_ray(
             train_loop_config={"plan": plan.to_json(), "mailbox": mailbox, "threads": share.threads},
             torch_config=TorchConfig(backend="nccl" if plan.settings.use_gpu else "gloo", timeout_s=600),
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=plan.settings.use_gpu, resources_per_worker=share.resources),
-            run_config=RunConfig(name="training", storage_path=storage, failure_config=FailureConfig(max_failures=settings.worker_failures)),
+            run_config=RunConfig(
+                name="training", storage_path=storage, failure_config=FailureConfig(max_failures=settings.worker_failures)
+            ),
         )
         return _follow(trainer, mailbox, share, on_event, should_stop)
 
@@ -76,7 +74,7 @@ def _follow(
     def fit() -> None:
         try:
             trainer.fit()
-        except BaseException as error:  # noqa: BLE001 - whatever it was, the other thread says it
+        except BaseException as error:
             errors.append(error)
 
     thread = threading.Thread(target=fit, name="ray-train", daemon=True)

@@ -50,7 +50,9 @@ def connected(settings: RaySettings, workers: int, *, use_gpu: bool) -> Iterator
     quiet: dict[str, Any] = {
         "logging_level": logging.ERROR,
         "log_to_driver": False,
-        "runtime_env": {"env_vars": {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))}},
+        "runtime_env": {
+            "env_vars": {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))}
+        },
     }
     # Ray would rather connect to what this names than start a cluster.
     os.environ.pop("RAY_ADDRESS", None)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
-
-from services.trainer.training_events import TrainingEvent
 
 
 class Mailbox:
@@ -63,10 +62,8 @@ class Postman:
     def should_stop(self) -> bool:
         """Whether the driver wants an end, as of the last answer that has come."""
         if self._question is not None and ray.wait([self._question], timeout=0)[0]:
-            try:
+            with suppress(RayError):
                 self._stop = self._stop or bool(ray.get(self._question))
-            except RayError:
-                pass
             self._question = None
         if self._question is None:
             self._question = self._mailbox.stopping.remote()

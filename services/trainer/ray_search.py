@@ -99,7 +99,7 @@ def _follow(
     def fit() -> None:
         try:
             tuner.fit()
-        except BaseException as error:  # noqa: BLE001 - whatever it was, the other thread says it
+        except BaseException as error:
             errors.append(error)
 
     thread = threading.Thread(target=fit, name="ray-tune", daemon=True)
@@ -188,5 +188,3 @@ def _remove(url: str) -> None:
     storage, root = url_to_fs(url)
     if storage.exists(root):
         storage.rm(root, recursive=True)
-
-

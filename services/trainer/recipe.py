@@ -16,15 +16,12 @@ from __future__ import annotations
 
 import math
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import torch
 
-from services.chassis.checked_folder import read_whole
 from services.trainer import checkpoints
 from services.trainer.batching import epoch_steps, micro_batches, shards, step_count
 from services.trainer.checkpoints import Checkpoint, flatten_adamw, restore_adamw
@@ -32,12 +29,14 @@ from services.trainer.compression import compress
 from services.trainer.domain import Method, Step, TrainingFailed
 from services.trainer.exchanging import exchanged
 from services.trainer.losses import distillation_loss, response_loss
-from services.trainer.models import Built, build, decoder_layers
+from services.trainer.models import Built, build, context_tokens, decoder_layers
+from services.trainer.pacing import has_diverged, learning_rate, validation_steps
 from services.trainer.packing import pack
-from services.trainer.plan import Outcome, Plan, Settings
+from services.trainer.plan import Outcome, Plan
 from services.trainer.results import write_adapter, write_model
 from services.trainer.spending import Spending
-from services.trainer.token_samples import TokenSample, read_samples
+from services.trainer.token_samples import TokenSample
+from services.trainer.training_data import choose, loss_weight, training_and_validation
 from services.trainer.training_events import Resumed, Said, Stepped, Stopped, TrainingEvent
 from services.trainer.world import World
 
@@ -45,9 +44,7 @@ BETAS = (0.9, 0.99)
 CLIP = 1.0
 """Longest gradient; a longer one is cut to it (Pascanu et al., 2013)."""
 MICRO_TOKENS = 2048
-"""Tokens that go through the model at once, for each worker. A LoRA on SmolLM2-135M keeps about 1 MB for each until its way back."""
-VALIDATION_EXAMPLES = 128
-"""Validation examples that are used at most; a fixed random choice."""
+"""Tokens that go through the model at once, for each worker. A LoRA on SmolLM2-135M keeps 1.7 MB for each until its way back."""
 
 
 def train(
@@ -67,23 +64,22 @@ def train(
         torch.set_num_threads(world.threads)
 
     # Examples. Every worker reads all of them; who learns from which follows from the seed.
-    context = _context_tokens(plan)
-    training, validation = (_usable(_read(plan.data_url, name), context) for name in ("training", "validation"))
-    if not training or not validation:
-        raise TrainingFailed("There is no example left to train on, or none to validate on: all are longer than the model's context.")
-    validation = _choose(validation, VALIDATION_EXAMPLES, settings.seed)
+    training, validation = training_and_validation(plan.data_url, context_tokens(plan.base_folder), settings.seed)
     lengths = [sample.length for sample in training]
     per_epoch = step_count(lengths, settings.batch_tokens)
     total = max(1, round(settings.epochs * per_epoch))
-    validate_at = validation_steps(total, lengths, validation, settings.epochs)
+    validate_at = validation_steps(total, settings.epochs * sum(lengths), sum(sample.length for sample in validation))
 
     # The model, and what of it is trained.
     built = build(plan, world.device)
     for weight in built.trained.values():
         world.take_firsts(weight.data)
-    optimizer = torch.optim.AdamW(built.trained.values(), lr=settings.learning_rate, betas=BETAS, weight_decay=settings.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        built.trained.values(), lr=settings.learning_rate, betas=BETAS, weight_decay=settings.weight_decay, fused=True
+    )
     original: float | None = None
-    say(f"{len(training)} examples with {sum(lengths):,} tokens, {total} steps, {sum(w.numel() for w in built.trained.values()):,} parameters trained")
+    parameters = sum(weight.numel() for weight in built.trained.values())
+    say(f"{len(training):,} examples with {sum(lengths):,} tokens, {total:,} steps, {parameters:,} parameters trained")
 
     # From the last checkpoint, or from the start.
     steps: list[Step] = []
@@ -118,7 +114,8 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate
         began = time.monotonic()
-        learned = learn(built, plan, mine, _weight(training[index] for index in chosen), world, should_stop)
+        stop = world.first and should_stop()
+        learned = learn(built, plan, mine, loss_weight(training[index] for index in chosen), world, stop)
         diverged = not (math.isfinite(learned.loss) and math.isfinite(learned.gradient_norm))
         if not diverged:
             optimizer.step()
@@ -141,14 +138,14 @@ def train(
             }  # fmt: skip
             trained = {name: weight.detach().cpu().contiguous() for name, weight in built.trained.items()}
             checkpoints.save(base, Checkpoint(number, trained, flatten_adamw(optimizer, built.trained), state))
-        if learned.stop:
+        if learned.stop and number < total:
             raise Stopped(f"stopped after step {number} of {total}")
 
     # What came of it.
     if diverged:
         say(f"stopped after step {len(steps)}: the loss is no number, or far above where it began")
     final = (steps[-1].validation_loss if steps and not diverged else None) or evaluate(built, validation, world)
-    seen = evaluate(built, _choose(training, len(validation), settings.seed), world)
+    seen = evaluate(built, choose(training, len(validation), settings.seed), world)
     shuffled = evaluate(built, exchanged(validation, settings.seed), world)
     say(f"validation loss {final:.4f} at the end, {seen:.4f} on examples seen, {shuffled:.4f} with the responses exchanged")
     result, merged = f"{plan.output_url}/result", ""
@@ -181,7 +178,7 @@ def train(
         training_count=len(training),
         validation_count=len(validation),
         original_validation_loss=original,
-        trainable_parameters=sum(weight.numel() for weight in built.trained.values()),
+        trainable_parameters=parameters,
     )
 
 
@@ -196,8 +193,9 @@ class Learned:
     stop: bool
 
 
-def learn(built: Built, plan: Plan, mine: Sequence[TokenSample], weight: float, world: World, should_stop: Callable[[], bool]) -> Learned:
-    """Leaves in the weights the gradient of the mean loss over all workers' tokens, clipped. `weight` is that of all their tokens.
+def learn(built: Built, plan: Plan, mine: Sequence[TokenSample], weight: float, world: World, stop: bool) -> Learned:  # noqa: PLR0917
+    """Leaves in the weights the gradient of the mean loss over all workers' tokens, clipped. `weight` is that of all their tokens; `stop`,
+    said by any worker, is heard by all.
 
     Each worker's sum is divided by the weight of all, so adding the gradients up gives the mean, however the examples are dealt out.
     """
@@ -212,16 +210,16 @@ def learn(built: Built, plan: Plan, mine: Sequence[TokenSample], weight: float, 
         (sums.objective / weight).backward()
         entropy += sums.cross_entropy / weight
     weights = list(built.trained.values())
-    stop = torch.tensor(float(world.first and should_stop()), device=world.device)
+    stops = torch.tensor(float(stop), device=world.device)
     if world.size > 1:
         # One message for all gradients, the loss, and whether to stop.
         pieces = [torch.zeros_like(one) if one.grad is None else one.grad for one in weights]
-        flat = world.add_up(torch.cat([*(piece.flatten() for piece in pieces), entropy.view(1), stop.view(1)]))
+        flat = world.add_up(torch.cat([*(piece.flatten() for piece in pieces), entropy.view(1), stops.view(1)]))
         for one, whole in zip(weights, flat[:-2].split([one.numel() for one in weights]), strict=True):
             one.grad = whole.view_as(one)
-        entropy, stop = flat[-2], flat[-1]
+        entropy, stops = flat[-2], flat[-1]
     norm = torch.nn.utils.clip_grad_norm_(weights, CLIP)
-    return Learned(float(entropy), float(norm), bool(stop))
+    return Learned(float(entropy), float(norm), bool(stops))
 
 
 def evaluate(built: Built, samples: Sequence[TokenSample], world: World) -> float:
@@ -231,73 +229,7 @@ def evaluate(built: Built, samples: Sequence[TokenSample], world: World) -> floa
     with torch.no_grad(), built.arithmetic():
         for batch in micro_batches([samples[index] for index in mine], 2 * MICRO_TOKENS):
             total += response_loss(built.model, pack(batch, world.device)).cross_entropy
-    return float(world.add_up(total)) / _weight(samples)
-
-
-def learning_rate(step: int, total: int, settings: Settings) -> float:
-    """The rate of a step, from 1: rises over the warm-up, then stays, or falls to nothing after the last."""
-    warmup = round(settings.warmup_share * total)
-    if step <= warmup:
-        return settings.learning_rate * step / (warmup + 1)
-    gone = (step - 1 - warmup) / max(1, total - warmup)
-    factor = {"constant": 1.0, "linear": 1 - gone, "cosine": 0.5 * (1 + math.cos(math.pi * gone))}[settings.learning_rate_schedule]
-    return settings.learning_rate * factor
-
-
-def validation_steps(total: int, lengths: Sequence[int], validation: Sequence[TokenSample], epochs: float) -> set[int]:
-    """After which steps to validate: the last, and up to three evenly spaced before it, as long as those take less than about a quarter of
-    the time (validating a token costs a third of learning from it)."""
-    affordable = 0.25 * 3 * epochs * sum(lengths) / sum(sample.length for sample in validation)
-    between = min(3, max(1, int(affordable)))
-    return {max(1, round(total * part / (between + 1))) for part in range(1, between + 2)}
-
-
-def has_diverged(steps: Sequence[Step], initial: float) -> bool:
-    """Whether training does harm: unseen examples have twice the loss they began with, or the last five steps two and a half times that of
-    the first, and rising."""
-    validated = [step.validation_loss for step in steps if step.validation_loss is not None]
-    if validated and not validated[-1] < 2 * initial:
-        return True
-    losses = [step.training_loss for step in steps]
-    if len(losses) < 10:
-        return False
-    last, before, first = (sum(part) / 5 for part in (losses[-5:], losses[-10:-5], losses[:5]))
-    return last > 2.5 * min(first, initial) and last > before
-
-
-def _read(url: str, name: str) -> list[TokenSample]:
-    content = read_whole(f"{url}/{name}.safetensors")
-    if content is None:
-        raise TrainingFailed(f"The {name} examples of the dataset are not where they should be.")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "samples.safetensors"
-        path.write_bytes(content)
-        return read_samples(path)
-
-
-def _usable(samples: Sequence[TokenSample], context: int) -> list[TokenSample]:
-    return [sample for sample in samples if sample.prompt_ids and sample.response_ids and sample.weight > 0 and sample.length <= context]
-
-
-def _context_tokens(plan: Plan) -> int:
-    from transformers import AutoConfig  # brings much of transformers
-
-    try:
-        config = AutoConfig.from_pretrained(plan.base_folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise TrainingFailed("The folder of the base model does not hold a model that can be trained.") from error
-    return int(getattr(config, "max_position_embeddings", None) or 2**31)
-
-
-def _choose(samples: Sequence[TokenSample], count: int, seed: int) -> list[TokenSample]:
-    if len(samples) <= count:
-        return list(samples)
-    generator = torch.Generator().manual_seed(seed)
-    return [samples[index] for index in sorted(torch.randperm(len(samples), generator=generator)[:count].tolist())]
-
-
-def _weight(samples: object) -> float:
-    return sum(sample.weight * len(sample.response_ids) for sample in samples)  # type: ignore[attr-defined]
+    return float(world.add_up(total)) / loss_weight(samples)
 
 
 def _lasting(plan: Plan) -> dict[str, object]:
@@ -332,7 +264,8 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     if world.first:
-        print(f"{outcome.kind} in {outcome.result_url}: validation loss {outcome.initial_validation_loss:.4f} -> {outcome.final_validation_loss:.4f}")
+        change = f"{outcome.initial_validation_loss:.4f} -> {outcome.final_validation_loss:.4f}"
+        print(f"{outcome.kind} in {outcome.result_url}: validation loss {change}")
     return 0
 
 

@@ -36,12 +36,14 @@ def candidates(settings: Settings, count: int, direction: Direction, *, with_ran
     trials still cover it; the rest is drawn at random (Bergstra and Bengio, 2012). The rank is never raised above what generators are known
     to serve: 16, or what the plan has.
     """
-    rng = random.Random(f"{settings.seed}/{direction}")
+    rng = random.Random(f"{settings.seed}/{direction}")  # noqa: S311 - repeatable, not secret
     low, high = _RATES[direction]
     parts = list(range(count))
     rng.shuffle(parts)
     highest = max(16, settings.lora_rank)
-    ranks = [rank for rank in {*_RANKS, settings.lora_rank} if rank <= highest and not (direction == "higher" and rank < settings.lora_rank)]
+    ranks = [
+        rank for rank in {*_RANKS, settings.lora_rank} if rank <= highest and not (direction == "higher" and rank < settings.lora_rank)
+    ]
     made = []
     for part in parts:
         rate = settings.learning_rate * low * (high / low) ** ((part + rng.random()) / count)

@@ -1,4 +1,7 @@
-"""Chooses what a caller left open about a training, and says of each value where it comes from. docs/decisions/0012-training.md has the numbers."""
+"""Chooses what a caller left open about a training, and says of each value where it comes from.
+
+The numbers are in docs/decisions/0012-training.md.
+"""
 
 from __future__ import annotations
 

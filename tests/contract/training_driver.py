@@ -1,4 +1,4 @@
-"""A driver process for the tests of training on Ray: `python training_driver.py PLAN EVENTS`; appends what it hears to EVENTS as JSON lines."""
+"""A driver process for the tests of training on Ray: `python training_driver.py PLAN EVENTS` appends what it hears to EVENTS."""
 
 from __future__ import annotations
 
