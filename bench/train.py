@@ -2,8 +2,10 @@
 
 Both train the same LoRA (rank, layers, alpha, learning rate, warm-up, examples in a step, passes, seed) on the same token ids with the
 loss on the responses only, one after the other, each in a process of its own with all cores. Tokens are those of the examples; padding
-does not count. The losses on unseen examples are measured afterwards by a third: transformers with PEFT, float32, one example at a time. Then the
-recipe on Ray with one worker of one thread, two of one thread, and one of two. Writes `bench/results/train.md`, `.json` and `.png`.
+does not count. The losses on unseen examples are measured afterwards by a third: transformers with PEFT, float32, one example at a
+time. Then the recipe on Ray with one worker of one thread, two of one thread, and one of two.
+
+Writes `bench/results/train.md`, `.json` and `.png`.
 """
 
 from __future__ import annotations

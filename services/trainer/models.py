@@ -80,12 +80,12 @@ def load(folder: str, dtype: torch.dtype, device: str) -> Any:
     from transformers import AutoModelForCausalLM  # brings most of transformers
 
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, attn_implementation=ATTENTION, local_files_only=True, use_safetensors=True, trust_remote_code=False
         )
     except (OSError, ValueError) as error:
         raise TrainingFailed("The folder of the base model or of the teacher does not hold a model that can be trained.") from error
-    return model.to(torch.device(device))
+    return model.to(device)
 
 
 def context_tokens(folder: str) -> int:

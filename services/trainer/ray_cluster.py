@@ -26,10 +26,8 @@ from services.trainer.domain import TrainingFailed
 from services.trainer.plan import Outcome, Plan
 from services.trainer.ray_connection import Share, connected, wait_for_room
 from services.trainer.ray_mailbox import Postman, open_mailbox
-from services.trainer.recipe import train
 from services.trainer.settings import RaySettings
 from services.trainer.training_events import Said, Stopped, TrainingEvent
-from services.trainer.world import World
 
 _POLL_SECONDS = 0.2
 
@@ -97,11 +95,15 @@ def _follow(
             break
         thread.join(_POLL_SECONDS)
     if ended is None:
-        reason = _reason(errors[0]) if errors else "its last word was lost"
-        on_event(Said(f"Ray: {reason}"))
-        if errors and not isinstance(errors[0], RayTrainingFailed | RayError):
-            raise TrainingFailed("The training could not be run on Ray; the log has the reason.") from errors[0]
-        raise TrainingFailed(f"The training was given up after too many of its workers had failed: {reason}.")
+        error = errors[0] if errors else None
+        on_event(Said(f"Ray: {error or 'the last word of the workers was lost'}"))
+        if "OutOfMemoryError" in str(error):
+            raise TrainingFailed(
+                "The machine had no memory left, so training was ended there. What else runs on it counts too; fewer workers need less."
+            ) from error
+        if isinstance(error, RayTrainingFailed | RayError):
+            raise TrainingFailed("The training was given up after too many of its workers had failed; the log has the reason.") from error
+        raise TrainingFailed("The training could not be run on Ray; the log has the reason.") from error
     if ended.failed:
         raise TrainingFailed(ended.failed)
     if ended.outcome is None:
@@ -111,6 +113,10 @@ def _follow(
 
 def _work(config: dict[str, Any]) -> None:
     """One worker of the group, in a process of its own."""
+    # Imported here: the driver has no use for transformers, which takes seconds to import.
+    from services.trainer.recipe import train
+    from services.trainer.world import World
+
     plan, context = Plan.from_json(config["plan"]), get_context()
     postman = Postman(config["mailbox"])
     world = World(context.get_world_rank(), context.get_world_size(), str(get_device()), config["threads"])
@@ -140,9 +146,3 @@ def absolute(plan: Plan) -> Plan:
         data_url=whole(plan.data_url),
         output_url=whole(plan.output_url),
     )
-
-
-def _reason(error: BaseException) -> str:
-    """The last line of what a library says, which is where it says what it was."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__).rstrip(".")

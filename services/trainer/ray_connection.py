@@ -47,19 +47,17 @@ def connected(settings: RaySettings, workers: int, *, use_gpu: bool) -> Iterator
     Must be left in the thread that entered it: the kernel counts the death of that thread as the death of the driver.
     Raises `TrainingFailed` when the cluster cannot be reached.
     """
-    quiet: dict[str, Any] = {
-        "logging_level": logging.ERROR,
-        "log_to_driver": False,
-        "runtime_env": {
-            "env_vars": {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))}
-        },
-    }
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    variables = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))}
     # Ray would rather connect to what this names than start a cluster.
     os.environ.pop("RAY_ADDRESS", None)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if not settings.address:
-        # Helpers of Ray Train that are of no use on one machine; each is a process that takes seconds to start.
-        os.environ.update({"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_METRICS_ENABLED": "0"})
+    if settings.address:
+        quiet["runtime_env"] = {"env_vars": variables}
+    else:
+        # Inherited rather than handed over: workers that Ray starts in advance can then be used. And without the helpers of Ray Train that
+        # are of no use on one machine; each is a process that takes seconds to start.
+        os.environ.update(variables | {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_METRICS_ENABLED": "0"})
     watchdog = None
     try:
         try:

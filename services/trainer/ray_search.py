@@ -24,11 +24,9 @@ from services.trainer.plan import Plan
 from services.trainer.ray_cluster import absolute
 from services.trainer.ray_connection import connected, wait_for_room
 from services.trainer.ray_mailbox import Postman, open_mailbox
-from services.trainer.recipe import train
 from services.trainer.search_space import Direction, Trial, best_first, candidates
 from services.trainer.settings import RaySettings
 from services.trainer.training_events import Said, Stepped, Stopped, TrainingEvent
-from services.trainer.world import World
 
 _MOST_AT_ONCE = 8
 """Each trial has a model of its own in memory."""
@@ -135,6 +133,10 @@ def _follow(
 
 def _try(config: dict[str, Any]) -> None:
     """One trial, in a process of its own."""
+    # Imported here: the driver has no use for transformers, which takes seconds to import.
+    from services.trainer.recipe import train
+    from services.trainer.world import World
+
     number = config["number"]
     plan = Plan.from_json(config["plans"][number])
     plan = replace(plan, output_url=f"{plan.output_url}/{number}", merge=False)

@@ -14,7 +14,7 @@ from services.trainer.plan import Settings
 from services.trainer.token_samples import TokenSample
 
 GIVEN = "given"
-_MEASURED = "measured, decision 0012"
+_MEASURED = "chosen for a model of 135M on 100 to 500 examples"
 
 
 @dataclass(frozen=True)

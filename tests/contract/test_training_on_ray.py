@@ -99,7 +99,7 @@ def resumed(events: list[Any]) -> list[int]:
 @pytest.mark.timeout(600)
 def test_a_killed_worker_and_a_killed_driver_cost_at_most_one_checkpoint_interval(driver: Driver, tmp_path: Path) -> None:
     """Starts a Ray cluster twice, which takes ten seconds each time on a machine that does nothing else."""
-    plan = make_plan(tmp_path, learning_rate=2e-3, epochs=45.0, batch_tokens=512, checkpoint_steps=INTERVAL, worker_count=2)
+    plan = make_plan(tmp_path, learning_rate=2e-3, epochs=18.0, batch_tokens=512, checkpoint_steps=INTERVAL, worker_count=2)
     (tmp_path / "plan.json").write_text(plan.to_json())
 
     driver.start()
