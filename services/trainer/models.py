@@ -10,11 +10,15 @@ Mistral and their like.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import torch
+from fsspec.core import url_to_fs
 from torch import nn
 
 from services.trainer.domain import Architecture, Method, TrainingFailed
@@ -76,16 +80,32 @@ def build(plan: Plan, device: str) -> Built:
 
 
 def load(folder: str, dtype: torch.dtype, device: str) -> Any:
-    """A model from a folder: safetensors only, no code of its own."""
+    """A model from a folder, or from the URL of one: safetensors only, no code of its own."""
     from transformers import AutoModelForCausalLM  # brings most of transformers
 
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, attn_implementation=ATTENTION, local_files_only=True, use_safetensors=True, trust_remote_code=False
-        )
+        with _on_disk(folder) as place:
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                place, dtype=dtype, attn_implementation=ATTENTION, local_files_only=True, use_safetensors=True, trust_remote_code=False
+            )
     except (OSError, ValueError) as error:
         raise TrainingFailed("The folder of the base model or of the teacher does not hold a model that can be trained.") from error
     return model.to(device)
+
+
+@contextmanager
+def _on_disk(folder: str) -> Iterator[str]:
+    """The folder itself, or a copy of what a model needs of the one at a URL, for as long as the context lasts."""
+    if "://" not in folder:
+        yield folder
+        return
+    storage, root = url_to_fs(folder)
+    with tempfile.TemporaryDirectory() as copy:
+        for path in storage.ls(root, detail=False):
+            name = PurePosixPath(path).name
+            if name.endswith((".json", ".safetensors")):
+                storage.get_file(path, f"{copy}/{name}")
+        yield copy
 
 
 def context_tokens(folder: str) -> int:

@@ -168,6 +168,12 @@ def test_dimensions_that_do_not_go_together_are_said_in_plain_words(tmp_path: Pa
         train(plan, WORLD)
 
 
+def test_a_teacher_may_lie_at_a_url(tmp_path: Path) -> None:
+    teacher = make_model(tmp_path / "teacher", layers=3, seed=4)
+    plan = make_plan(tmp_path, method=Method.DISTILLATION, teacher_folder=f"file://{teacher}", epochs=0.2)
+    assert train(plan, WORLD).kind == "adapter"
+
+
 def test_a_teacher_with_another_vocabulary_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tiny_training.VOCABULARY", 64)
     teacher = make_model(tmp_path / "teacher")
