@@ -90,7 +90,8 @@ def table(result: dict[str, Any]) -> str:
             f"| 2 workers, 1 thread each | {scaling['2x1']:.0f} |",
             f"| 1 worker, 2 threads | {scaling['1x2']:.0f} |",
             "",
-            f"Two workers do {scaling['2x1'] / scaling['1x1'] / 2:.0%} of twice what one does on one core.",
+            f"Two workers do {scaling['2x1'] / scaling['1x1'] / 2:.0%} of twice what one does on one core "
+            f"(load {scaling['load']:.1f} before).",
         ]
     return "\n".join([*lines, ""])
 
@@ -134,7 +135,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         if not arguments.no_scaling:
             make(base, folder / "data", arguments.data, 32)
             few = training[:32]
+            load_before = os.getloadavg()[0]
             scaling = {name: on_ray(base, folder, few, *sizes) for name, sizes in (("1x1", (1, 1)), ("2x1", (2, 2)), ("1x2", (1, 2)))}
+            scaling["load"] = load_before
     ratio = runs["trl"]["seconds"] / runs["corella"]["seconds"]
     return {
         "model": base.name,

@@ -73,9 +73,9 @@ def resolve(given: Hyperparameters, method: Method, samples: SampleCounts, machi
     steps = max(1, round(epochs * samples.tokens / batch))
     chosen: dict[str, tuple[Any, str]] = {
         "learning_rate": (of.learning_rate, of.learning_rate_source),
-        "epochs": (epochs, f"{of.epochs:g} for 500 examples, up to three times as many for fewer; {_MEASURED}"),
-        "lora_rank": (min(16, machine.max_rank), f"16 or what is served at most; {_MEASURED}"),
-        "batch_tokens": (batch, f"what makes about 60 steps of an epoch, 1,024 to 8,192; {_MEASURED}"),
+        "epochs": (epochs, f"{of.epochs:g} for 500 examples, up to three times as many for fewer"),
+        "lora_rank": (min(16, machine.max_rank), "16 or what is served at most"),
+        "batch_tokens": (batch, "what makes about 60 steps of an epoch, 1,024 to 8,192"),
         "seed": (13, "as good as any"),
         "worker_count": (max(1, machine.gpus), "one for each GPU; one on CPUs, where it uses all cores"),
         "learning_rate_schedule": (of.schedule, "the usual one for this method"),

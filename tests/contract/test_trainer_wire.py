@@ -9,6 +9,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from redis import Redis
 from trainer_process import running_trainer, trainer_environment
 
 from corella.errors import RpcFailure
@@ -21,6 +22,8 @@ SUBJECTS = ("capital", "river", "highest mountain", "oldest town", "national bir
 @pytest.fixture(scope="module")
 def channel(tmp_path_factory: pytest.TempPathFactory, trainer_valkey: str) -> Iterator[grpc.Channel]:
     folder = tmp_path_factory.mktemp("trainer")
+    with Redis.from_url(trainer_valkey) as redis:
+        redis.flushdb()  # what other tests left there
     with running_trainer(folder, trainer_environment(folder, trainer_valkey)) as channel:
         yield channel
 
