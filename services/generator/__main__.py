@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import signal
 import sys
+
+from services.chassis.parent_death import die_with_parent
 
 
 def main() -> int:
@@ -17,13 +17,6 @@ def main() -> int:
 
     settings = GeneratorSettings()
     return asyncio.run(serve("generator", settings, build, add_GeneratorServiceServicer_to_server, "corella.v1.GeneratorService"))
-
-
-def die_with_parent() -> None:
-    """Ends this process when the one that started it ends, however that happens. Linux only; elsewhere it does nothing."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1  # prctl(2)
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 if __name__ == "__main__":

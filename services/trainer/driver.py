@@ -7,12 +7,12 @@ work has ended, however; 75: it was told to stop, and another driver goes on; an
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import signal
 import sys
 
 from services.chassis.channel import Remote
+from services.chassis.parent_death import die_with_parent
 from services.chassis.telemetry import attached, setup_telemetry, tracer
 from services.trainer.app import make_records
 from services.trainer.dataset_run import DatasetRun
@@ -60,13 +60,6 @@ def main() -> int:
             return asyncio.run(drive(settings, lane, work_id, os.environ["CORELLA_TRAINER_LEASE_TOKEN"]))
     finally:
         shutdown()
-
-
-def die_with_parent() -> None:
-    """Ends this process when the worker ends, however that happens. Linux only; elsewhere a lost lease does it, a little later."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1  # prctl(2)
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,6 @@ from services.chassis import checked_folder
 from services.trainer.domain import PastServing, Serving, ShelfUnavailable
 
 T = TypeVar("T")
-_MAX_RESULT_BYTES = 64 * 2**30
 
 
 class FsspecShelf:
