@@ -230,6 +230,8 @@ async def test_health_and_reflection_answer(channel: grpc.aio.Channel) -> None:
 async def test_a_full_queue_refuses_calls_and_slows_streams(reranking_stub: Any) -> None:
     texts = ["word " * 100] * 19
     calls = [asyncio.ensure_future(reranking_stub.Embed(pb.EmbedRequest(texts=texts))) for _ in range(12)]
+    # One refusal says that another call holds the queue; a stream that came first would see all twelve refused.
+    await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
 
     async def requests() -> AsyncIterator[Any]:
         for _ in range(6):
