@@ -4,6 +4,8 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+# Where this is set, as in many containers, every start would compile torch and vLLM anew: 15 s in each process.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup models run demo-tune test test-long lint format proto bench bench-embed bench-ask bench-train bench-adapters eval clean
 
 VENV := .venv
