@@ -5,7 +5,6 @@
   milvus/     the store           valkey/  queue, catalog, conversations
   blobs/      documents as they came
   shelf/      datasets, checkpoints, reports and adapters, shared by trainer and generator
-  trainer/    what a training needs while it runs
   secrets/    keys made here, readable by their owner only
   logs/       one file a process, the run before it as *.log.1
   run.json    what runs now: ports, process ids and when they began
@@ -90,15 +89,14 @@ class Home:
         self.blobs = self.path / "blobs"
         self.generator = self.path / "generator"
         self.shelf = self.path / "shelf"
-        self.trainer = self.path / "trainer"
         self.logs = self.path / "logs"
         self.record_file = self.path / "run.json"
 
     def make(self) -> None:
         """Makes the folders. Their content is nobody else's business."""
-        for folder in (self.path, self.milvus, self.valkey, self.blobs, self.generator, self.shelf, self.trainer, self.logs):
+        for folder in (self.path, self.milvus, self.valkey, self.blobs, self.generator, self.shelf, self.logs):
             folder.mkdir(parents=True, exist_ok=True)
-        for folder in (self.milvus, self.valkey, self.blobs, self.generator, self.shelf, self.trainer, self.logs):
+        for folder in (self.milvus, self.valkey, self.blobs, self.generator, self.shelf, self.logs):
             folder.chmod(0o700)
 
     def log_file(self, process: str) -> Path:

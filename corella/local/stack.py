@@ -52,7 +52,6 @@ def local_stack(home: Home, ports: Ports) -> list[ProcessSpec]:
         "CORELLA_TRAINER_SHELF_URL": home.shelf.as_uri(),
         # An adapter fits the model it was trained on: the trainer tunes what the generator serves.
         "CORELLA_TRAINER_BASE_MODEL_FOLDER": _unless_set("CORELLA_TRAINER_BASE_MODEL_FOLDER", generation_model),
-        "CORELLA_TRAINER_WORK_FOLDER": str(home.trainer),
     }
     return [
         ProcessSpec(

@@ -81,7 +81,10 @@ class DatasetBuilding:
         if isinstance(source, CorpusSource):
             assert self._teacher is not None, "only where datasets are built is there a teacher"
             teacher = self._teacher(source.teacher_url, source.teacher_model)
-            found = await distil(source, self._generator, self._retriever, teacher, progress)
+            try:
+                found = await distil(source, self._generator, self._retriever, teacher, progress)
+            finally:
+                await teacher.close()
             listed = ", ".join(f"{reason} {count}" for reason, count in sorted(found.reasons.items(), key=lambda pair: -pair[1]))
             warning = (
                 f"Of {source.max_examples} examples wanted from {source.corpus} {len(found.examples)} could be written; refused: {listed}."

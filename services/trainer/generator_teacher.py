@@ -24,3 +24,6 @@ class GeneratorTeacher:
         """A continuation of the chat, of at most `max_tokens` tokens. Raises as `GrpcGenerator.complete`."""
         written = await self._generator.complete(messages, self._adapter, max_tokens, temperature=temperature, seed=seed)
         return written.text.strip()
+
+    async def close(self) -> None:
+        """Nothing to do: the connection to the generator is not its own."""

@@ -144,3 +144,7 @@ class Teacher(Protocol):
     async def write(self, messages: Sequence[Message], max_tokens: int, *, temperature: float = 0.0, seed: int = 0) -> str:
         """A continuation of the chat."""
         ...
+
+    async def close(self) -> None:
+        """Ends connections of its own."""
+        ...

@@ -91,7 +91,6 @@ class TrainerSettings(ServiceSettings):
         Path(".corella/models/SmolLM2-135M-Instruct"),
         description="Hugging Face folder of the model to tune, safetensors only. On Ray's workers too.",
     )
-    work_folder: Path = Field(Path(".corella/trainer"), description="For what a job needs while it runs on this machine.")
     limits: LimitSettings = LimitSettings()
     running: RunningSettings = RunningSettings()
     ray: RaySettings = RaySettings()

@@ -123,7 +123,7 @@ class Shop:
         self.serving = Serving()
         self.documents = Documents()
         self.trained: list[Plan] = []
-        self.settings = TrainerSettings(redis_url=url, shelf_url=str(folder / "shelf"), base_model_folder=BASE, work_folder=folder)
+        self.settings = TrainerSettings(redis_url=url, shelf_url=str(folder / "shelf"), base_model_folder=BASE)
         self.folder = folder
         self.during = lambda: None
 

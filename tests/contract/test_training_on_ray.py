@@ -20,8 +20,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tiny_training import make_plan
 
+from services.trainer.domain import SearchBudget
 from services.trainer.leftovers import reap
+from services.trainer.ray_search import search
 from services.trainer.recipe import train
+from services.trainer.settings import RaySettings
+from services.trainer.training_events import Said, Stopped, TrainingEvent
 from services.trainer.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,3 +135,32 @@ def test_a_killed_worker_and_a_killed_driver_cost_at_most_one_checkpoint_interva
     assert losses[:40] == pytest.approx([step.training_loss for step in alone.steps[:40]], rel=0.02)
     assert validation == pytest.approx(alone.final_validation_loss, rel=0.05)
     assert (Path(result) / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_search_finds_a_learning_rate_that_learns(tmp_path: Path) -> None:
+    """Starts a Ray cluster. The plan's own rate learns next to nothing; the search is told to look higher."""
+    plan = make_plan(tmp_path, learning_rate=3e-4, epochs=3.0)
+    heard: list[TrainingEvent] = []
+    trials = search(plan, SearchBudget(trials=3, seconds=200), RaySettings(), heard.append, lambda: False, direction="higher")
+    start = train(replace(plan, output_url=str(tmp_path / "alone")), World(threads=1)).final_validation_loss
+    assert 1 <= len(trials) <= 3
+    assert [trial.validation_loss for trial in trials] == sorted(trial.validation_loss for trial in trials)
+    best = trials[0]
+    assert best.settings.learning_rate > plan.settings.learning_rate
+    assert best.validation_loss < 0.9 * start
+    assert sum(isinstance(event, Said) and "learning rate" in event.text for event in heard) >= len(trials)
+    # Nothing of the trials is kept, and nothing runs on.
+    assert not (Path(plan.output_url) / "search").exists()
+    assert not [each for each in psutil.Process().children(recursive=True) if "raylet" in each.name()]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_search_stops_when_it_is_told_to(tmp_path: Path) -> None:
+    """Starts a Ray cluster."""
+    plan = make_plan(tmp_path, epochs=400.0)
+    heard: list[TrainingEvent] = []
+    with pytest.raises(Stopped):
+        search(plan, SearchBudget(trials=2, seconds=200), RaySettings(), heard.append, lambda: any("Trial" in str(each) for each in heard))

@@ -95,7 +95,6 @@ def test_the_trainers_processes_meet_in_the_same_queue_shelf_and_model(
     assert settings.retriever.address == f"127.0.0.1:{PORTS.retriever}"
     assert settings.redis_url.get_secret_value() == f"redis://127.0.0.1:{PORTS.valkey}/0"
     assert settings.shelf_url == home.shelf.as_uri()
-    assert settings.work_folder == home.trainer
     assert f"{settings.base_model_folder}" == environments["generator"]["CORELLA_GENERATOR_VLLM__MODEL_FOLDER"]
 
 

@@ -147,13 +147,25 @@ async def test_two_examples_of_one_id_get_ids_of_their_own() -> None:
     assert len({example.id for example in built.examples}) == 20
 
 
+class Idle:
+    """A teacher that is never asked."""
+
+    def __init__(self, closed: list[str]) -> None:
+        self._closed = closed
+
+    async def close(self) -> None:
+        self._closed.append("teacher")
+
+
 async def test_a_corpus_that_gives_too_little_is_told() -> None:
     async def copies(dataset_id: str) -> list[Example]:
         return prompts(20)
 
-    building = DatasetBuilding(Serving(), Documents(), lambda url, model: None)  # type: ignore[arg-type, return-value]
+    closed: list[str] = []
+    building = DatasetBuilding(Serving(), Documents(), lambda url, model: Idle(closed))  # type: ignore[arg-type, return-value]
     built = await building.build(dataset(DatasetCopy("x"), CorpusSource("corpora/docs")), copies, lambda *counts: None)
     assert built.warnings[0].startswith("Of 200 examples wanted from corpora/docs 0 could be written")
+    assert closed == ["teacher"]
 
 
 async def test_sources_without_examples_are_nothing_to_train_on() -> None:
