@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -26,6 +27,8 @@ from services.chassis.settings import ServerSettings, ServiceSettings
 from services.chassis.telemetry import get_logger, setup_telemetry
 
 log = get_logger(__name__)
+
+_BIND_AGAIN_SECONDS = 0.5
 
 
 class Lifecycle:
@@ -62,7 +65,7 @@ async def serve(service: str, settings: ServiceSettings, build: Build, add_servi
         loop.add_signal_handler(number, lifecycle.stop)
     try:
         async with build(settings, lifecycle) as servicer:
-            server, health, port = make_server(settings.server, lambda server: add_servicer(servicer, server), full_name)
+            server, health, port = await _bound(settings.server, lambda server: add_servicer(servicer, server), full_name)
             await server.start()
             await health.set("", health_pb2.HealthCheckResponse.SERVING)
             await health.set(full_name, health_pb2.HealthCheckResponse.SERVING)
@@ -75,6 +78,21 @@ async def serve(service: str, settings: ServiceSettings, build: Build, add_servi
         return 0 if lifecycle.failure is None else 1
     finally:
         shutdown_telemetry()
+
+
+async def _bound(
+    settings: ServerSettings, add_servicers: Callable[[grpc.aio.Server], None], full_name: str
+) -> tuple[grpc.aio.Server, HealthServicer, int]:
+    """`make_server`, tried for a while: any program's outgoing connection may hold a port of the kernel's ephemeral range for a moment."""
+    ends_at = time.monotonic() + settings.bind_seconds
+    while True:
+        try:
+            return make_server(settings, add_servicers, full_name)
+        except RuntimeError as error:  # the only kind gRPC has for it
+            if time.monotonic() >= ends_at:
+                raise
+            log.warning("port_taken", host=settings.host, port=settings.port, error=str(error))
+            await asyncio.sleep(_BIND_AGAIN_SECONDS)
 
 
 def make_server(

@@ -45,6 +45,7 @@ class ServerSettings(Group):
 
     host: str = Field("127.0.0.1", description="Address to listen on. Anything but loopback needs authentication.")
     port: int = Field(description="TCP port; 0 takes a free one.", ge=0, le=65535)
+    bind_seconds: float = Field(15.0, ge=0, description="How long to wait for the port when something else holds it.")
     max_deadline_seconds: float = Field(120.0, gt=0, description="A call without a deadline, or with a longer one, gets this.")
     drain_seconds: float = Field(20.0, ge=0, description="On SIGTERM, how long running calls may go on.")
     max_message_bytes: int = Field(16 * 2**20, gt=0, description="Largest message taken or sent.")

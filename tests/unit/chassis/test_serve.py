@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -50,8 +51,8 @@ sys.exit(asyncio.run(serve("sample", Settings(), build, add, "corella.v1.Embedde
 """
 
 
-async def start(**environment: str) -> tuple[asyncio.subprocess.Process, int]:
-    port = find_free_port()
+async def start(port: int = 0, **environment: str) -> tuple[asyncio.subprocess.Process, int]:
+    port = port or find_free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -84,6 +85,34 @@ async def test_on_sigterm_a_running_call_is_finished_and_a_new_one_refused():
     assert await asyncio.wait_for(process.wait(), 10) == 0
     await remote.close()
     await late.close()
+
+
+async def test_a_port_that_is_held_for_a_moment_is_waited_for():
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        starting = asyncio.create_task(start(holder.getsockname()[1]))
+        await asyncio.sleep(3)
+        assert not starting.done()
+    process, port = await starting
+    remote = Remote("sample", ClientSettings(address=f"127.0.0.1:{port}"))
+    assert await embed(remote, "a") == "done"
+    process.terminate()
+    assert await asyncio.wait_for(process.wait(), 10) == 0
+    await remote.close()
+
+
+async def test_a_port_that_stays_held_ends_the_service():
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        settings = {"CORELLA_SAMPLE_SERVER__PORT": str(holder.getsockname()[1]), "CORELLA_SAMPLE_SERVER__BIND_SECONDS": "0.1"}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", PROGRAM, env={**os.environ, **settings}, stderr=asyncio.subprocess.PIPE
+        )
+        _, said = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 1
+    assert b"Failed to bind" in said
 
 
 async def test_a_service_that_breaks_finishes_its_call_and_exits_with_status_1():
