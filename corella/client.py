@@ -36,10 +36,10 @@ _MAX_MESSAGE_BYTES = 64 * 2**20
 class Addresses:
     """Where the services listen, as `host:port` or any other gRPC target."""
 
-    embedder: str = "127.0.0.1:50051"
-    retriever: str = "127.0.0.1:50052"
-    generator: str = "127.0.0.1:50053"
-    trainer: str = "127.0.0.1:50054"
+    embedder: str = "127.0.0.1:15051"
+    retriever: str = "127.0.0.1:15052"
+    generator: str = "127.0.0.1:15053"
+    trainer: str = "127.0.0.1:15054"
 
     def with_environment(self) -> Addresses:
         """These, with `CORELLA_EMBEDDER`, `CORELLA_RETRIEVER`, `CORELLA_GENERATOR` and `CORELLA_TRAINER` in their place where set."""

@@ -13,7 +13,7 @@ from corella.cli.failures import FAILED
 if TYPE_CHECKING:
     from corella.local.home import Home
 
-PORT_BASE = 50050
+PORT_BASE = 15050
 
 
 def up(

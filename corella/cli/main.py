@@ -44,10 +44,10 @@ def corella(
     home: Annotated[
         Path | None, typer.Option(envvar="CORELLA_HOME", help="Folder of the local run: models, data, logs. Default: .corella")
     ] = None,
-    embedder: Annotated[str, typer.Option(envvar="CORELLA_EMBEDDER", help=_ADDRESS.format("embedder", 50051), show_default=False)] = "",
-    retriever: Annotated[str, typer.Option(envvar="CORELLA_RETRIEVER", help=_ADDRESS.format("retriever", 50052), show_default=False)] = "",
-    generator: Annotated[str, typer.Option(envvar="CORELLA_GENERATOR", help=_ADDRESS.format("generator", 50053), show_default=False)] = "",
-    trainer: Annotated[str, typer.Option(envvar="CORELLA_TRAINER", help=_ADDRESS.format("trainer", 50054), show_default=False)] = "",
+    embedder: Annotated[str, typer.Option(envvar="CORELLA_EMBEDDER", help=_ADDRESS.format("embedder", 15051), show_default=False)] = "",
+    retriever: Annotated[str, typer.Option(envvar="CORELLA_RETRIEVER", help=_ADDRESS.format("retriever", 15052), show_default=False)] = "",
+    generator: Annotated[str, typer.Option(envvar="CORELLA_GENERATOR", help=_ADDRESS.format("generator", 15053), show_default=False)] = "",
+    trainer: Annotated[str, typer.Option(envvar="CORELLA_TRAINER", help=_ADDRESS.format("trainer", 15054), show_default=False)] = "",
     token_file: Annotated[Path | None, typer.Option(envvar="CORELLA_TOKEN_FILE", help="File with your bearer token.")] = None,
     ca_file: Annotated[Path | None, typer.Option(envvar="CORELLA_CA_FILE", help="PEM certificates to trust; turns encryption on.")] = None,
 ) -> None:

@@ -35,8 +35,12 @@ class Ports:
     valkey: int
 
     @classmethod
-    def from_base(cls, base: int = 50050) -> Ports:
-        """The services at base + 1 to base + 4, Milvus at base + 10, Valkey at base + 11."""
+    def from_base(cls, base: int = 15050) -> Ports:
+        """The services at base + 1 to base + 4, Milvus at base + 10, Valkey at base + 11.
+
+        The default lies below the ports that kernels hand to outgoing connections (Linux: 32768 on), one of which would otherwise now and
+        then hold a port that a process needs.
+        """
         return cls(base + 1, base + 2, base + 3, base + 4, base + 10, base + 11)
 
     def numbers(self) -> dict[str, int]:

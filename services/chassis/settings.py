@@ -1,7 +1,7 @@
 """Settings every service shares. Each service's `settings.py` derives from `ServiceSettings` and adds its own groups.
 
 Values come from the environment, `CORELLA_<SERVICE>_…`, with `__` between a group and its field:
-`CORELLA_EMBEDDER_SERVER__PORT=50051`. Unknown keys within a group are refused.
+`CORELLA_EMBEDDER_SERVER__PORT=15051`. Unknown keys within a group are refused.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class ServerSettings(Group):
 class ClientSettings(Group):
     """How another service is reached."""
 
-    address: str = Field(description="`host:port`, or any gRPC target such as `dns:///retriever:50052`.")
+    address: str = Field(description="`host:port`, or any gRPC target such as `dns:///retriever:15052`.")
     timeout_seconds: float = Field(30.0, gt=0, description="Longest a call may take; less when less of the caller's deadline is left.")
     ca_file: Path | None = Field(None, description="PEM certificates to trust; when set, the connection is encrypted.")
     certificate_file: Path | None = Field(None, description="PEM certificate to show (mutual TLS).")

@@ -58,7 +58,7 @@ class EmbedderSettings(ServiceSettings):
 
     model_config = service_config("EMBEDDER")
 
-    server: ServerSettings = ServerSettings(port=50051)
+    server: ServerSettings = ServerSettings(port=15051)
     model: ModelSettings = ModelSettings()
     reranker: RerankerSettings = RerankerSettings()
     compute: ComputeSettings = ComputeSettings()

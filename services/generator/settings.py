@@ -101,9 +101,9 @@ class GeneratorSettings(ServiceSettings):
 
     model_config = service_config("GENERATOR")
 
-    server: ServerSettings = ServerSettings(port=50053)
-    retriever: ClientSettings = ClientSettings(address="127.0.0.1:50052")
-    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:50061/0"), description="Where conversations and answers are kept.")
+    server: ServerSettings = ServerSettings(port=15053)
+    retriever: ClientSettings = ClientSettings(address="127.0.0.1:15052")
+    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:15061/0"), description="Where conversations and answers are kept.")
     state_folder: Path = Field(Path(".corella/generator"), description="For what this service makes itself, such as keys.")
     engine: EngineSettings = EngineSettings()
     vllm: VllmSettings = VllmSettings()

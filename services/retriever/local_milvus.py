@@ -1,4 +1,4 @@
-"""Runs Milvus Lite as a server for one machine: `python -m services.retriever.local_milvus --data-dir DIR --port 50060`.
+"""Runs Milvus Lite as a server for one machine: `python -m services.retriever.local_milvus --data-dir DIR --port 15060`.
 
 The engine and the protocol are Milvus Lite's own; this sets what its `milvus-lite server` command leaves at defaults that
 do not suit several clients:
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Milvus Lite as a server for one machine.")
     parser.add_argument("--data-dir", type=Path, required=True, help="where the data lies; created if missing")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; there is no authentication")
-    parser.add_argument("--port", type=int, default=50060, help="TCP port")
+    parser.add_argument("--port", type=int, default=15060, help="TCP port")
     arguments = parser.parse_args()
     arguments.data_dir.mkdir(parents=True, exist_ok=True)
     # Read once, when the engine is imported.

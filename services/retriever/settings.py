@@ -61,10 +61,10 @@ class RetrieverSettings(ServiceSettings):
 
     model_config = service_config("RETRIEVER")
 
-    server: ServerSettings = ServerSettings(port=50052)
-    embedder: ClientSettings = ClientSettings(address="127.0.0.1:50051")
-    redis_url: str = Field("redis://127.0.0.1:50061/0", description="Redis: catalog of documents, queue, operations.")
-    milvus_uri: str = Field("http://127.0.0.1:50060", description="Milvus: chunks and vectors.")
+    server: ServerSettings = ServerSettings(port=15052)
+    embedder: ClientSettings = ClientSettings(address="127.0.0.1:15051")
+    redis_url: str = Field("redis://127.0.0.1:15061/0", description="Redis: catalog of documents, queue, operations.")
+    milvus_uri: str = Field("http://127.0.0.1:15060", description="Milvus: chunks and vectors.")
     milvus_token_file: Path | None = Field(None, description="File with the Milvus token (`user:password` or an API key).")
     milvus_timeout_seconds: float = Field(
         20.0, gt=0, description="Longest call of Milvus; less when less of the caller's deadline is left."

@@ -78,10 +78,10 @@ class TrainerSettings(ServiceSettings):
 
     model_config = service_config("TRAINER")
 
-    server: ServerSettings = ServerSettings(port=50054)
-    generator: ClientSettings = ClientSettings(address="127.0.0.1:50053", timeout_seconds=120)
-    retriever: ClientSettings = ClientSettings(address="127.0.0.1:50052")
-    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:50061/0"), description="Records of jobs and datasets, queue, locks.")
+    server: ServerSettings = ServerSettings(port=15054)
+    generator: ClientSettings = ClientSettings(address="127.0.0.1:15053", timeout_seconds=120)
+    retriever: ClientSettings = ClientSettings(address="127.0.0.1:15052")
+    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:15061/0"), description="Records of jobs and datasets, queue, locks.")
     shelf_url: str = Field(
         ".corella/shelf",
         description="Where datasets, checkpoints, reports and adapters lie: a path or any fsspec URL. "

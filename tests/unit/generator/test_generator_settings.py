@@ -15,7 +15,7 @@ from services.generator.vllm_engine import engine_arguments, prepare_environment
 
 def test_the_defaults_stand() -> None:
     settings = GeneratorSettings()
-    assert (settings.server.port, settings.engine.kind, settings.serves_adapters) == (50053, "vllm", False)
+    assert (settings.server.port, settings.engine.kind, settings.serves_adapters) == (15053, "vllm", False)
 
 
 def test_replicas_must_share_their_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -83,4 +83,4 @@ def test_an_openai_engine_serves_no_adapters_of_a_shelf() -> None:
 
 
 def test_the_address_of_the_store_is_not_shown() -> None:
-    assert "50061" not in repr(GeneratorSettings())
+    assert "15061" not in repr(GeneratorSettings())

@@ -133,5 +133,9 @@ def test_nothing_is_looked_up_or_reported_elsewhere() -> None:
 
 
 def test_two_stacks_fit_beside_each_other() -> None:
-    first, second = Ports.from_base(50050).numbers().values(), Ports.from_base(50070).numbers().values()
+    first, second = Ports.from_base(15050).numbers().values(), Ports.from_base(15070).numbers().values()
     assert len({*first, *second}) == 12
+
+
+def test_no_outgoing_connection_can_hold_a_default_port() -> None:
+    assert max(Ports.from_base().numbers().values()) < 32_768
