@@ -18,7 +18,7 @@ _HOW, _GATE, _NEW, _TEACHER, _SMALLER = (
 
 def train(
     ctx: typer.Context,
-    dataset: Annotated[str, typer.Argument(help="Id or name of the dataset.")],
+    dataset: Annotated[str, typer.Argument(help="Id of the dataset, or its name (datasets/…).")],
     method: options.Method = "",
     adapter: options.AdapterId = "",
     name: options.DisplayName = "",

@@ -6,6 +6,7 @@ Keys, after the prefix (which holds a `{hash tag}`, so that scripts work on a Re
     queue:{lane}               zset    what waits, by time of creation; the lanes are `jobs` and `datasets`
     active:{lane}              set     what a worker has taken
     lease:{lane}:{id}          string  the token of the worker that has it; ends by itself when the worker dies
+    taker:{lane}               hash    id -> token of the worker that took it last
     request:{method}:{id}      string  what a request id was used for
 """
 
@@ -74,6 +75,7 @@ local key = P .. noun .. ':' .. id
 redis.call('ZREM', queue, id)
 redis.call('SADD', active, id)
 redis.call('SET', P .. 'lease:' .. lane .. ':' .. id, token, 'PX', lease)
+redis.call('HSET', P .. 'taker:' .. lane, id, token)
 redis.call('HINCRBY', key, 'attempt_count', 1)
 set(key, 9 + split)
 return id
@@ -85,8 +87,14 @@ RENEW = (
     + """
 -- prefix, lane, id, token, lease in ms
 local key = P .. 'lease:' .. ARGV[2] .. ':' .. ARGV[3]
-if redis.call('GET', key) ~= ARGV[4] then return 0 end
-redis.call('PEXPIRE', key, ARGV[5])
+local holder = redis.call('GET', key)
+if not holder then
+  -- It ran out, and nobody has noticed: a machine that has no time to renew has none to take either. So the holder may go on.
+  if redis.call('SISMEMBER', P .. 'active:' .. ARGV[2], ARGV[3]) == 0 then return 0 end
+  holder = redis.call('HGET', P .. 'taker:' .. ARGV[2], ARGV[3])
+end
+if holder ~= ARGV[4] then return 0 end
+redis.call('SET', key, ARGV[4], 'PX', ARGV[5])
 return 1
 """
 )
@@ -109,6 +117,7 @@ local lane, id = ARGV[3], ARGV[4]
 local lease = P .. 'lease:' .. lane .. ':' .. id
 if redis.call('GET', lease) ~= ARGV[5] then return 0 end
 redis.call('DEL', lease)
+redis.call('HDEL', P .. 'taker:' .. lane, id)
 if ARGV[6] == 'lost' then return 1 end -- TAKE finds it without a lease, and counts the loss
 redis.call('SREM', P .. 'active:' .. lane, id)
 local score = redis.call('ZSCORE', P .. ARGV[2] .. 's', id)
@@ -146,6 +155,7 @@ local gone = redis.call('ZREM', P .. noun .. 's', id)
 redis.call('DEL', P .. noun .. ':' .. id, P .. 'lease:' .. lane .. ':' .. id)
 redis.call('ZREM', P .. 'queue:' .. lane, id)
 redis.call('SREM', P .. 'active:' .. lane, id)
+redis.call('HDEL', P .. 'taker:' .. lane, id)
 return gone
 """
 )

@@ -23,7 +23,7 @@ class RunningSettings(Group):
     """How jobs are run."""
 
     max_running_jobs: int = Field(1, gt=0, description="Jobs that run at the same time, over all workers.")
-    lease_seconds: float = Field(10.0, gt=1, description="A worker that shows no sign of life for so long has lost its job.")
+    lease_seconds: float = Field(20.0, gt=1, description="A worker that shows no sign of life for so long has lost its job.")
     max_running_builds: int = Field(2, gt=0, description="Datasets that are built at the same time, over all workers.")
     stall_seconds: float = Field(120.0, gt=1, description="A job without a sign of life for so long is STALLED.")
     hang_seconds: float = Field(900.0, gt=1, description="A driver without a sign of life for so long is ended, and its job resumed.")

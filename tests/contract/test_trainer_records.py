@@ -114,6 +114,21 @@ async def test_work_handed_back_in_order_counts_no_loss(records: RedisRecords) -
     assert (await records.job(made.id)).state is JobState.QUEUED
 
 
+async def test_a_lease_that_ran_out_unnoticed_goes_on(records: RedisRecords) -> None:
+    made = await records.create_job(job(), "", "", 5)
+    await take(records, "first", lease=0.05)
+    await asyncio.sleep(0.1)
+    assert await records.renew(JOBS, made.id, "first", 5.0)
+    assert await take(records, "second") is None
+    assert await records.renew(JOBS, made.id, "first", 0.05)
+    await asyncio.sleep(0.1)
+    assert await take(records, "second", lease=0.05) == made.id
+    assert not await records.renew(JOBS, made.id, "first", 5.0)
+    await asyncio.sleep(0.1)
+    assert not await records.renew(JOBS, made.id, "first", 5.0)
+    assert (await records.job(made.id)).attempt_count == 2
+
+
 async def test_whoever_lost_the_lease_writes_nothing_any_more(records: RedisRecords) -> None:
     made = await records.create_job(job(), "", "", 9)
     await take(records, "first", lease=0.05)
