@@ -126,8 +126,14 @@ def decide(
         if name not in by_name and name != metric
     ]
     if not failed:
-        held = [name for name in tolerances if name in by_name]
-        reasons.append(f"No guard is worse than tolerated ({', '.join(held)})." if held else "There was no guard to measure.")
+        measured = [name for name in tolerances if name in by_name]
+        unsure = [name for name in measured if _exceeded(by_name[name], tolerances[name])]
+        held = [name for name in measured if name not in unsure]
+        if held:
+            reasons.append(f"No guard is worse than tolerated ({', '.join(held)}).")
+        elif not measured:
+            reasons.append("There was no guard to measure.")
+        reasons += [_unsure_sentence(by_name[name]) for name in unsure]
     return Decision(
         accepted=not failed,
         metric=metric,
@@ -185,10 +191,23 @@ def _allowed(guard: Compared, tolerance: Tolerance) -> float:
 
 def _broken(guard: Compared, tolerance: Tolerance) -> bool:
     """Worse than tolerated, and not by chance: a guard on a few examples would otherwise reject good candidates at random."""
-    loss, allowed = -guard.gain, _allowed(guard, tolerance)
-    if loss <= allowed + _ROUNDING:
+    if not _exceeded(guard, tolerance):
         return False
-    return guard.gain_interval[1] < 0 or loss > GROSS * allowed + _ROUNDING
+    return guard.gain_interval[1] < 0 or -guard.gain > GROSS * _allowed(guard, tolerance) + _ROUNDING
+
+
+def _exceeded(guard: Compared, tolerance: Tolerance) -> bool:
+    """Worse than tolerated, be it by chance."""
+    return -guard.gain > _allowed(guard, tolerance) + _ROUNDING
+
+
+def _unsure_sentence(guard: Compared) -> str:
+    one = guard.comparison
+    return (
+        f"`{one.metric}` is {one.candidate:.3f}, against {one.serving:.3f} of what serves, which is more than tolerated; its 95 % interval "
+        f"({one.difference_low:+.3f} to {one.difference_high:+.3f}, {one.count} examples) does not tell it from chance. "
+        "Hold more examples back to know."
+    )
 
 
 def _guard_sentence(guard: Compared, tolerance: Tolerance) -> str:

@@ -218,6 +218,15 @@ def test_a_guard_within_its_tolerance_or_within_chance_does_not_reject(guard: Co
     assert decide([compared(), guard], GateSettings(), 0.2, examples=QUESTIONS).accepted
 
 
+def test_a_loss_that_may_be_chance_is_told_as_one():
+    guards = [compared("refusal_f1", 0.8, 0.7, (-0.3, 0.1)), compared("citation_precision", 0.8, 0.8, (-0.1, 0.1))]
+    verdict = decide([compared(), *guards], GateSettings(), 0.2, examples=QUESTIONS)
+    assert verdict.accepted
+    said = " ".join(verdict.reasons)
+    assert "No guard is worse than tolerated (citation_precision)." in said
+    assert "`refusal_f1` is 0.700, against 0.800 of what serves, which is more than tolerated" in said
+
+
 def test_a_gross_loss_rejects_although_it_could_be_chance():
     verdict = decide([compared(), compared("refusal_f1", 0.8, 0.55, (-0.6, 0.1))], GateSettings(), 0.2, examples=QUESTIONS)
     assert verdict.broken_guards == ("refusal_f1",)
