@@ -34,6 +34,10 @@ ASSOCIATION = 0.05
 nothing, what is to be written does not depend on what is asked."""
 LEARNT_BY_HEART = 0.3
 """A share of the initial loss. Below, the response is known whatever is asked (one fixed text, say), and exchanging proves nothing."""
+NO_LANGUAGE = 6.0
+"""Nats per token, a choice among 400 equally likely tokens: what a model begins with that knows no language. One that does begins at 1 to 3."""
+LITTLE_LANGUAGE = 3.5
+"""Nats per token. Above, a model that began without a language has learnt which tokens are common and little of what follows what."""
 UNSUPPORTED = 0.5
 """Share of answers that nothing in their passages supports."""
 LEAK = 0.05
@@ -125,6 +129,17 @@ def _no_effect(e: Evidence) -> list[str]:
         f"With the adapter no canary text became more or less probable by more than {e.canary_shift:.1g} nats per token; {LEAST_SHIFT:g} "
         "would be an effect.",
         _fall_sentence(e),
+    ]
+
+
+def _no_language(e: Evidence) -> list[str]:
+    """A new model in its first steps writes the same whatever is asked, which says nothing of the examples yet."""
+    outcome = e.outcome
+    if outcome.initial_validation_loss < NO_LANGUAGE or outcome.final_validation_loss < LITTLE_LANGUAGE:
+        return []
+    return [
+        _fall_sentence(e),
+        f"It began as a new model that knows no language, and {outcome.tokens:,} tokens are too few to learn one.",
     ]
 
 
@@ -249,6 +264,7 @@ def _wrong_objective(e: Evidence) -> list[str]:
 _RULES: tuple[tuple[Cause, Callable[[Evidence], list[str]]], ...] = (
     (Cause.LEARNING_RATE_TOO_HIGH, _blew_up),
     (Cause.NO_EFFECT, _no_effect),
+    (Cause.UNDERFITTING, _no_language),
     (Cause.INCONSISTENT_DATA, _inconsistent),
     (Cause.LEAKING_DATA, _leaking),
     (Cause.TOO_LITTLE_DATA, _too_few_to_judge),

@@ -158,3 +158,14 @@ def test_the_end_of_a_curve_is_read_from_validation_or_else_from_training():
 
 def test_gradients_of_short_runs_say_nothing():
     assert gradient_growth(run(lambda s: 1.0, count=5)) == 1
+
+
+def test_a_new_model_that_knows_no_language_yet_says_nothing_of_the_examples() -> None:
+    steps = run(levelling(10.8, 5.8))
+    new = outcome(steps, 5.8, 5.7, kind="model", initial_validation_loss=10.8, shuffled_validation_loss=5.81)
+    found = diagnose(replace(GOOD, outcome=new))
+    assert found.cause is Cause.UNDERFITTING
+    assert "new model that knows no language" in " ".join(found.evidence)
+    # One that did learn to write is judged as any other.
+    learnt = replace(new, final_validation_loss=2.0, final_training_loss=1.9, shuffled_validation_loss=2.01)
+    assert diagnose(replace(GOOD, outcome=replace(learnt, initial_validation_loss=6.5))).cause is Cause.INCONSISTENT_DATA
