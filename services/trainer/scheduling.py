@@ -59,6 +59,11 @@ async def count_new_examples(generator: Generator, since: float) -> int:
     return count
 
 
+def _first_feedback(schedule: Schedule) -> float:
+    """From when on feedback is new to a schedule that never ran: what was given before it was made has taught nothing yet either."""
+    return min((source.since for source in schedule.sources if isinstance(source, FeedbackSource)), default=0.0)
+
+
 class Scheduling:
     """Looks after schedules."""
 
@@ -95,7 +100,7 @@ class Scheduling:
     async def _look_at(self, schedule: Schedule, now: float) -> None:
         if schedule.done:
             return
-        since = schedule.last_run_time or schedule.create_time
+        since = schedule.last_run_time or _first_feedback(schedule)
         wanted = schedule.trigger.min_new_examples > 0
         new_examples = await count_new_examples(self._generator, since) if wanted else 0
         if not is_due(schedule, new_examples, now):
