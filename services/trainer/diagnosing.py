@@ -35,7 +35,7 @@ nothing, what is to be written does not depend on what is asked."""
 LEARNT_BY_HEART = 0.3
 """A share of the initial loss. Below, the response is known whatever is asked (one fixed text, say), and exchanging proves nothing."""
 NO_LANGUAGE = 6.0
-"""Nats per token, a choice among 400 equally likely tokens: what a model begins with that knows no language. One that does begins at 1 to 3."""
+"""Nats per token, a choice among 400 equally likely tokens. A model that knows no language begins above; one that does begins at 1 to 3."""
 LITTLE_LANGUAGE = 3.5
 """Nats per token. Above, a model that began without a language has learnt which tokens are common and little of what follows what."""
 UNSUPPORTED = 0.5
