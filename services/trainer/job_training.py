@@ -6,7 +6,8 @@ import asyncio
 import math
 import time
 from collections import deque
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 
 from services.chassis.errors import CorellaError, InvalidArgument
 from services.trainer.diagnosing import Direction
@@ -105,8 +106,10 @@ class JobTraining:
         best = next((each for each in trials if not each.diverged and math.isfinite(each.validation_loss)), None)
         if best is None or (math.isfinite(before) and best.validation_loss > before * _BETTER):
             self._reporter.say("No trial promises more than what was rejected.")
-            return None, shown
-        self._reporter.say(f"Trying again with {_varied(plan, best.settings)}: validation loss {best.validation_loss:.3f} in the search.")
+            return None, [replace(each, chosen=False) for each in shown]
+        self._reporter.say(
+            f"Trying again with {_in_words(_varied(plan, best.settings))}: validation loss {best.validation_loss:.3f} in the search."
+        )
         again = plan.with_settings(**asdict(best.settings))
         return Plan(**{**vars(again), "output_url": plan.output_url.replace("/training-1-", "/training-2-")}), shown
 
@@ -147,7 +150,13 @@ class JobTraining:
         self._reporter.show(phase="searching")
 
 
-def _varied(plan: Plan, tried: object) -> dict[str, float]:
+def _in_words(values: Mapping[str, float | str]) -> str:
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value if isinstance(value, str) else format(value, 'g')}" for name, value in values.items()
+    )
+
+
+def _varied(plan: Plan, tried: object) -> dict[str, float | str]:
     before, after = asdict(plan.settings), asdict(tried)  # type: ignore[call-overload]
     names = ("learning_rate", "lora_rank", "epochs", "learning_rate_schedule")
     return {name: after[name] for name in names if name in after and (name in names[:3] or after[name] != before[name])}

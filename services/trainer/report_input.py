@@ -33,7 +33,7 @@ class DatasetFacts:
 class Trial:
     """One training of a search. `values` are what was varied."""
 
-    values: Mapping[str, float]
+    values: Mapping[str, float | str]
     validation_loss: float
     chosen: bool = False
 

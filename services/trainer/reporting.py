@@ -151,10 +151,14 @@ def _search(given: ReportInput) -> str:
     names = list(dict.fromkeys(name for trial in given.trials for name in trial.values))
     rows = [
         [f"**{trial.validation_loss:.3f}**, taken" if trial.chosen else f"{trial.validation_loss:.3f}"]
-        + [f"{trial.values[name]:g}" if name in trial.values else "" for name in names]
+        + [_value(trial.values.get(name, "")) for name in names]
         for trial in sorted(given.trials, key=lambda trial: trial.validation_loss)
     ]
     return f"## The search\n\n{table(['validation loss', *(name.replace('_', ' ') for name in names)], rows)}"
+
+
+def _value(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _to_repeat(given: ReportInput) -> str:

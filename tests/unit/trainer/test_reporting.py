@@ -52,11 +52,13 @@ def test_the_verdict_is_the_first_line():
 
 
 def test_it_tells_what_was_trained_on_measured_and_set():
-    report = write_report(given(trials=(Trial({"learning_rate": 1e-3}, 1.5, True),), versions={"torch": "2.13"})).markdown
+    tried = (Trial({"learning_rate": 1e-3, "learning_rate_schedule": "cosine"}, 1.5, True), Trial({"learning_rate": 0.1}, float("inf")))
+    report = write_report(given(trials=tried, versions={"torch": "2.13"})).markdown
     for part in (
         "| trained on | 80 of 80 |", "has 2 examples only",
         "| **answer\\_f1** | 0.200 | 0.300 | 0.500 | +0.200 | +0.100 to +0.300 | 40 | decides |",
-        "latency\\_seconds ↓", "| `seed` | `13` |", "`ab12`", "## The search", "| torch | 2.13 |", "12,345",
+        "latency\\_seconds ↓", "| `seed` | `13` |", "`ab12`", "## The search", "| **1.500**, taken | 0.001 | cosine |",
+        "| inf | 0.1 |  |", "| torch | 2.13 |", "12,345",
     ):  # fmt: skip
         assert part in report
 
