@@ -35,7 +35,8 @@ class EmbedderServiceStub(object):
     - INVALID_ARGUMENT (`BadRequest` lists every violation): a field is missing, too long or malformed.
     - RESOURCE_EXHAUSTED (reason `QUEUE_FULL`, with `RetryInfo`): too much work is waiting; nothing was done, retry after the delay.
     - DEADLINE_EXCEEDED: the time the caller gave, or the server's maximum where the caller gave none, is over.
-    - UNAUTHENTICATED (reason `TOKEN_MISSING` or `TOKEN_INVALID`): authentication is on and the bearer token is not known.
+    - UNAUTHENTICATED (reason `TOKEN_MISSING`, `TOKEN_INVALID`, `TOKEN_EXPIRED` …): authentication is on and the caller is not known.
+    - PERMISSION_DENIED (reason `ROLE_MISSING`): the caller has none of the roles the method asks for; see docs/access.md.
     """
 
     def __init__(self, channel):
@@ -81,7 +82,8 @@ class EmbedderServiceServicer(object):
     - INVALID_ARGUMENT (`BadRequest` lists every violation): a field is missing, too long or malformed.
     - RESOURCE_EXHAUSTED (reason `QUEUE_FULL`, with `RetryInfo`): too much work is waiting; nothing was done, retry after the delay.
     - DEADLINE_EXCEEDED: the time the caller gave, or the server's maximum where the caller gave none, is over.
-    - UNAUTHENTICATED (reason `TOKEN_MISSING` or `TOKEN_INVALID`): authentication is on and the bearer token is not known.
+    - UNAUTHENTICATED (reason `TOKEN_MISSING`, `TOKEN_INVALID`, `TOKEN_EXPIRED` …): authentication is on and the caller is not known.
+    - PERMISSION_DENIED (reason `ROLE_MISSING`): the caller has none of the roles the method asks for; see docs/access.md.
     """
 
     def Embed(self, request, context):
@@ -175,7 +177,8 @@ class EmbedderService(object):
     - INVALID_ARGUMENT (`BadRequest` lists every violation): a field is missing, too long or malformed.
     - RESOURCE_EXHAUSTED (reason `QUEUE_FULL`, with `RetryInfo`): too much work is waiting; nothing was done, retry after the delay.
     - DEADLINE_EXCEEDED: the time the caller gave, or the server's maximum where the caller gave none, is over.
-    - UNAUTHENTICATED (reason `TOKEN_MISSING` or `TOKEN_INVALID`): authentication is on and the bearer token is not known.
+    - UNAUTHENTICATED (reason `TOKEN_MISSING`, `TOKEN_INVALID`, `TOKEN_EXPIRED` …): authentication is on and the caller is not known.
+    - PERMISSION_DENIED (reason `ROLE_MISSING`): the caller has none of the roles the method asks for; see docs/access.md.
     """
 
     @staticmethod

@@ -18,6 +18,7 @@ class MemoryState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MEMORY_STATE_EMPTY: _ClassVar[MemoryState]
     MEMORY_STATE_RECALLED: _ClassVar[MemoryState]
     MEMORY_STATE_DEGRADED: _ClassVar[MemoryState]
+    MEMORY_STATE_REDACTED: _ClassVar[MemoryState]
 
 class RefusalReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -50,6 +51,7 @@ MEMORY_STATE_UNSPECIFIED: MemoryState
 MEMORY_STATE_EMPTY: MemoryState
 MEMORY_STATE_RECALLED: MemoryState
 MEMORY_STATE_DEGRADED: MemoryState
+MEMORY_STATE_REDACTED: MemoryState
 REFUSAL_REASON_UNSPECIFIED: RefusalReason
 REFUSAL_REASON_NO_PASSAGES: RefusalReason
 REFUSAL_REASON_WEAK_EVIDENCE: RefusalReason
@@ -604,3 +606,29 @@ class UsageTotal(_message.Message):
     retrieval_seconds: float
     engine_seconds: float
     def __init__(self, purpose: _Optional[str] = ..., adapted: bool = ..., count: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., cached_prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., retrieval_seconds: _Optional[float] = ..., engine_seconds: _Optional[float] = ...) -> None: ...
+
+class ForgetDocumentRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ForgetDocumentResponse(_message.Message):
+    __slots__ = ("traces",)
+    TRACES_FIELD_NUMBER: _ClassVar[int]
+    traces: _containers.RepeatedCompositeFieldContainer[_retriever_pb2.Trace]
+    def __init__(self, traces: _Optional[_Iterable[_Union[_retriever_pb2.Trace, _Mapping]]] = ...) -> None: ...
+
+class GeneratorServiceAuditDocumentRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GeneratorServiceAuditDocumentResponse(_message.Message):
+    __slots__ = ("name", "traces")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TRACES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    traces: _containers.RepeatedCompositeFieldContainer[_retriever_pb2.Trace]
+    def __init__(self, name: _Optional[str] = ..., traces: _Optional[_Iterable[_Union[_retriever_pb2.Trace, _Mapping]]] = ...) -> None: ...

@@ -36,7 +36,8 @@ class GeneratorServiceStub(object):
     - RESOURCE_EXHAUSTED (reason `QUEUE_FULL`, with `RetryInfo`): too many answers are waiting; retry after the delay.
     - UNAVAILABLE (with `RetryInfo`): the retriever or the engine cannot be reached. Without retrieval there is no answer.
     - DEADLINE_EXCEEDED: the time the caller gave, or the server's maximum where the caller gave none, is over.
-    - UNAUTHENTICATED (reason `TOKEN_MISSING` or `TOKEN_INVALID`): authentication is on and the bearer token is not known.
+    - UNAUTHENTICATED (reason `TOKEN_MISSING`, `TOKEN_INVALID`, `TOKEN_EXPIRED` …): authentication is on and the caller is not known.
+    - PERMISSION_DENIED (reason `ROLE_MISSING`): the caller has none of the roles the method asks for; see docs/access.md.
     """
 
     def __init__(self, channel):
@@ -110,6 +111,16 @@ class GeneratorServiceStub(object):
                 request_serializer=corella_dot_v1_dot_generator__pb2.GetUsageRequest.SerializeToString,
                 response_deserializer=corella_dot_v1_dot_generator__pb2.GetUsageResponse.FromString,
                 _registered_method=True)
+        self.ForgetDocument = channel.unary_unary(
+                '/corella.v1.GeneratorService/ForgetDocument',
+                request_serializer=corella_dot_v1_dot_generator__pb2.ForgetDocumentRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_generator__pb2.ForgetDocumentResponse.FromString,
+                _registered_method=True)
+        self.AuditDocument = channel.unary_unary(
+                '/corella.v1.GeneratorService/AuditDocument',
+                request_serializer=corella_dot_v1_dot_generator__pb2.GeneratorServiceAuditDocumentRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_generator__pb2.GeneratorServiceAuditDocumentResponse.FromString,
+                _registered_method=True)
 
 
 class GeneratorServiceServicer(object):
@@ -123,7 +134,8 @@ class GeneratorServiceServicer(object):
     - RESOURCE_EXHAUSTED (reason `QUEUE_FULL`, with `RetryInfo`): too many answers are waiting; retry after the delay.
     - UNAVAILABLE (with `RetryInfo`): the retriever or the engine cannot be reached. Without retrieval there is no answer.
     - DEADLINE_EXCEEDED: the time the caller gave, or the server's maximum where the caller gave none, is over.
-    - UNAUTHENTICATED (reason `TOKEN_MISSING` or `TOKEN_INVALID`): authentication is on and the bearer token is not known.
+    - UNAUTHENTICATED (reason `TOKEN_MISSING`, `TOKEN_INVALID`, `TOKEN_EXPIRED` …): authentication is on and the caller is not known.
+    - PERMISSION_DENIED (reason `ROLE_MISSING`): the caller has none of the roles the method asks for; see docs/access.md.
     """
 
     def Ask(self, request, context):
@@ -155,7 +167,7 @@ class GeneratorServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetConversation(self, request, context):
-        """Returns a conversation as it is remembered.
+        """Returns one of the caller's conversations as it is remembered, as far as the caller may still read what it stems from.
 
         Returns UNAVAILABLE (reason `MEMORY_UNAVAILABLE`) when the conversation store cannot be reached.
         """
@@ -164,7 +176,7 @@ class GeneratorServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListConversations(self, request, context):
-        """Lists conversations, the most recently used first.
+        """Lists the caller's conversations, the most recently used first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -187,7 +199,8 @@ class GeneratorServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListFeedback(self, request, context):
-        """Lists feedback, oldest first, with the answers it is about.
+        """Lists the tenant's feedback, oldest first, with the answers it is about. What stems from documents that the caller may not read is left
+        out, so a page may be shorter than asked for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -228,6 +241,29 @@ class GeneratorServiceServicer(object):
 
     def GetUsage(self, request, context):
         """Returns what answers have cost since counting began, summed over all replicas.
+
+        Returns UNAVAILABLE (reason `MEMORY_UNAVAILABLE`) when the store cannot be reached.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForgetDocument(self, request, context):
+        """Forgets everything that stems from a document: turns and summaries of all conversations of the tenant, answers kept for feedback,
+        and feedback with its answers. What else a conversation holds stays.
+
+        Call it after `RetrieverService.DeleteDocument`. Without the call the same is done within minutes, see docs/permissions.md. Whether the
+        document is there is not asked. Safe to repeat; what failed half way is finished by the next call. An answer that is being written
+        meanwhile may be kept a moment after, until the generator notices by itself.
+
+        Returns UNAVAILABLE (reason `MEMORY_UNAVAILABLE`) when the store cannot be reached.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AuditDocument(self, request, context):
+        """Tells how much there is that stems from a document, place by place, in all conversations of the tenant. The document need not exist.
 
         Returns UNAVAILABLE (reason `MEMORY_UNAVAILABLE`) when the store cannot be reached.
         """
@@ -303,6 +339,16 @@ def add_GeneratorServiceServicer_to_server(servicer, server):
                     request_deserializer=corella_dot_v1_dot_generator__pb2.GetUsageRequest.FromString,
                     response_serializer=corella_dot_v1_dot_generator__pb2.GetUsageResponse.SerializeToString,
             ),
+            'ForgetDocument': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetDocument,
+                    request_deserializer=corella_dot_v1_dot_generator__pb2.ForgetDocumentRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_generator__pb2.ForgetDocumentResponse.SerializeToString,
+            ),
+            'AuditDocument': grpc.unary_unary_rpc_method_handler(
+                    servicer.AuditDocument,
+                    request_deserializer=corella_dot_v1_dot_generator__pb2.GeneratorServiceAuditDocumentRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_generator__pb2.GeneratorServiceAuditDocumentResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'corella.v1.GeneratorService', rpc_method_handlers)
@@ -322,7 +368,8 @@ class GeneratorService(object):
     - RESOURCE_EXHAUSTED (reason `QUEUE_FULL`, with `RetryInfo`): too many answers are waiting; retry after the delay.
     - UNAVAILABLE (with `RetryInfo`): the retriever or the engine cannot be reached. Without retrieval there is no answer.
     - DEADLINE_EXCEEDED: the time the caller gave, or the server's maximum where the caller gave none, is over.
-    - UNAUTHENTICATED (reason `TOKEN_MISSING` or `TOKEN_INVALID`): authentication is on and the bearer token is not known.
+    - UNAUTHENTICATED (reason `TOKEN_MISSING`, `TOKEN_INVALID`, `TOKEN_EXPIRED` …): authentication is on and the caller is not known.
+    - PERMISSION_DENIED (reason `ROLE_MISSING`): the caller has none of the roles the method asks for; see docs/access.md.
     """
 
     @staticmethod
@@ -666,6 +713,60 @@ class GeneratorService(object):
             '/corella.v1.GeneratorService/GetUsage',
             corella_dot_v1_dot_generator__pb2.GetUsageRequest.SerializeToString,
             corella_dot_v1_dot_generator__pb2.GetUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetDocument(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.GeneratorService/ForgetDocument',
+            corella_dot_v1_dot_generator__pb2.ForgetDocumentRequest.SerializeToString,
+            corella_dot_v1_dot_generator__pb2.ForgetDocumentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AuditDocument(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.GeneratorService/AuditDocument',
+            corella_dot_v1_dot_generator__pb2.GeneratorServiceAuditDocumentRequest.SerializeToString,
+            corella_dot_v1_dot_generator__pb2.GeneratorServiceAuditDocumentResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,6 +27,8 @@ class OperationKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OPERATION_KIND_UNSPECIFIED: _ClassVar[OperationKind]
     OPERATION_KIND_INGEST_DOCUMENTS: _ClassVar[OperationKind]
     OPERATION_KIND_WARM_CORPUS: _ClassVar[OperationKind]
+    OPERATION_KIND_SYNC_SOURCE: _ClassVar[OperationKind]
+    OPERATION_KIND_REINDEX_CORPUS: _ClassVar[OperationKind]
 OPERATION_STATE_UNSPECIFIED: OperationState
 OPERATION_STATE_QUEUED: OperationState
 OPERATION_STATE_RUNNING: OperationState
@@ -38,6 +40,8 @@ OPERATION_STATE_CANCELLED: OperationState
 OPERATION_KIND_UNSPECIFIED: OperationKind
 OPERATION_KIND_INGEST_DOCUMENTS: OperationKind
 OPERATION_KIND_WARM_CORPUS: OperationKind
+OPERATION_KIND_SYNC_SOURCE: OperationKind
+OPERATION_KIND_REINDEX_CORPUS: OperationKind
 
 class Operation(_message.Message):
     __slots__ = ("name", "kind", "target", "state", "total_count", "done_count", "succeeded_count", "unchanged_count", "failed_count", "cancelled_count", "failures", "error", "create_time", "start_time", "update_time", "end_time", "expected_end_time", "next_attempt_time", "message", "chunk_count", "embedded_chunk_count")

@@ -48,6 +48,20 @@ class DocumentState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DOCUMENT_STATE_ACTIVE: _ClassVar[DocumentState]
     DOCUMENT_STATE_FAILED: _ClassVar[DocumentState]
     DOCUMENT_STATE_DELETING: _ClassVar[DocumentState]
+
+class AccessLevel(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ACCESS_LEVEL_UNSPECIFIED: _ClassVar[AccessLevel]
+    ACCESS_LEVEL_TENANT: _ClassVar[AccessLevel]
+    ACCESS_LEVEL_LISTED: _ClassVar[AccessLevel]
+    ACCESS_LEVEL_NOBODY: _ClassVar[AccessLevel]
+
+class IndexState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    INDEX_STATE_UNSPECIFIED: _ClassVar[IndexState]
+    INDEX_STATE_SERVING: _ClassVar[IndexState]
+    INDEX_STATE_BUILDING: _ClassVar[IndexState]
+    INDEX_STATE_PREVIOUS: _ClassVar[IndexState]
 METRIC_UNSPECIFIED: Metric
 METRIC_COSINE: Metric
 METRIC_INNER_PRODUCT: Metric
@@ -69,9 +83,27 @@ DOCUMENT_STATE_PROCESSING: DocumentState
 DOCUMENT_STATE_ACTIVE: DocumentState
 DOCUMENT_STATE_FAILED: DocumentState
 DOCUMENT_STATE_DELETING: DocumentState
+ACCESS_LEVEL_UNSPECIFIED: AccessLevel
+ACCESS_LEVEL_TENANT: AccessLevel
+ACCESS_LEVEL_LISTED: AccessLevel
+ACCESS_LEVEL_NOBODY: AccessLevel
+INDEX_STATE_UNSPECIFIED: IndexState
+INDEX_STATE_SERVING: IndexState
+INDEX_STATE_BUILDING: IndexState
+INDEX_STATE_PREVIOUS: IndexState
+
+class Access(_message.Message):
+    __slots__ = ("level", "users", "groups")
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    USERS_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    level: AccessLevel
+    users: _containers.RepeatedScalarFieldContainer[str]
+    groups: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, level: _Optional[_Union[AccessLevel, str]] = ..., users: _Optional[_Iterable[str]] = ..., groups: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Corpus(_message.Message):
-    __slots__ = ("name", "display_name", "chunking", "metric", "embedding_mode", "embedding_model_fingerprint", "document_count", "chunk_count", "embedded_chunk_count", "create_time")
+    __slots__ = ("name", "display_name", "chunking", "metric", "embedding_mode", "embedding_model_fingerprint", "document_count", "chunk_count", "embedded_chunk_count", "create_time", "default_access", "indexes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     CHUNKING_FIELD_NUMBER: _ClassVar[int]
@@ -82,6 +114,8 @@ class Corpus(_message.Message):
     CHUNK_COUNT_FIELD_NUMBER: _ClassVar[int]
     EMBEDDED_CHUNK_COUNT_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_ACCESS_FIELD_NUMBER: _ClassVar[int]
+    INDEXES_FIELD_NUMBER: _ClassVar[int]
     name: str
     display_name: str
     chunking: Chunking
@@ -92,7 +126,29 @@ class Corpus(_message.Message):
     chunk_count: int
     embedded_chunk_count: int
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., chunking: _Optional[_Union[Chunking, _Mapping]] = ..., metric: _Optional[_Union[Metric, str]] = ..., embedding_mode: _Optional[_Union[EmbeddingMode, str]] = ..., embedding_model_fingerprint: _Optional[str] = ..., document_count: _Optional[int] = ..., chunk_count: _Optional[int] = ..., embedded_chunk_count: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    default_access: AccessLevel
+    indexes: _containers.RepeatedCompositeFieldContainer[Index]
+    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., chunking: _Optional[_Union[Chunking, _Mapping]] = ..., metric: _Optional[_Union[Metric, str]] = ..., embedding_mode: _Optional[_Union[EmbeddingMode, str]] = ..., embedding_model_fingerprint: _Optional[str] = ..., document_count: _Optional[int] = ..., chunk_count: _Optional[int] = ..., embedded_chunk_count: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., default_access: _Optional[_Union[AccessLevel, str]] = ..., indexes: _Optional[_Iterable[_Union[Index, _Mapping]]] = ...) -> None: ...
+
+class Index(_message.Message):
+    __slots__ = ("state", "embedding_model_fingerprint", "chunking", "embedding_mode", "chunk_count", "embedded_chunk_count", "pending_document_count", "create_time")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_MODEL_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    CHUNKING_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_MODE_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_COUNT_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDED_CHUNK_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PENDING_DOCUMENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    state: IndexState
+    embedding_model_fingerprint: str
+    chunking: Chunking
+    embedding_mode: EmbeddingMode
+    chunk_count: int
+    embedded_chunk_count: int
+    pending_document_count: int
+    create_time: _timestamp_pb2.Timestamp
+    def __init__(self, state: _Optional[_Union[IndexState, str]] = ..., embedding_model_fingerprint: _Optional[str] = ..., chunking: _Optional[_Union[Chunking, _Mapping]] = ..., embedding_mode: _Optional[_Union[EmbeddingMode, str]] = ..., chunk_count: _Optional[int] = ..., embedded_chunk_count: _Optional[int] = ..., pending_document_count: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Chunking(_message.Message):
     __slots__ = ("max_tokens", "overlap_tokens")
@@ -103,7 +159,7 @@ class Chunking(_message.Message):
     def __init__(self, max_tokens: _Optional[int] = ..., overlap_tokens: _Optional[int] = ...) -> None: ...
 
 class Document(_message.Message):
-    __slots__ = ("name", "uri", "title", "mime_type", "metadata", "content_sha256", "size_bytes", "state", "error", "chunk_count", "embedded_chunk_count", "create_time", "update_time", "content")
+    __slots__ = ("name", "uri", "title", "mime_type", "metadata", "content_sha256", "size_bytes", "state", "error", "chunk_count", "embedded_chunk_count", "create_time", "update_time", "content", "access", "source")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +181,8 @@ class Document(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
+    ACCESS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
     name: str
     uri: str
     title: str
@@ -139,7 +197,9 @@ class Document(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     content: bytes
-    def __init__(self, name: _Optional[str] = ..., uri: _Optional[str] = ..., title: _Optional[str] = ..., mime_type: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., content_sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., state: _Optional[_Union[DocumentState, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., chunk_count: _Optional[int] = ..., embedded_chunk_count: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content: _Optional[bytes] = ...) -> None: ...
+    access: Access
+    source: str
+    def __init__(self, name: _Optional[str] = ..., uri: _Optional[str] = ..., title: _Optional[str] = ..., mime_type: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., content_sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., state: _Optional[_Union[DocumentState, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., chunk_count: _Optional[int] = ..., embedded_chunk_count: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content: _Optional[bytes] = ..., access: _Optional[_Union[Access, _Mapping]] = ..., source: _Optional[str] = ...) -> None: ...
 
 class CreateCorpusRequest(_message.Message):
     __slots__ = ("corpus_id", "corpus", "request_id")
@@ -194,6 +254,42 @@ class DeleteCorpusRequest(_message.Message):
     force: bool
     request_id: str
     def __init__(self, name: _Optional[str] = ..., force: bool = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class ReindexCorpusRequest(_message.Message):
+    __slots__ = ("name", "chunking", "embedding_mode", "force", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CHUNKING_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_MODE_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    chunking: Chunking
+    embedding_mode: EmbeddingMode
+    force: bool
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., chunking: _Optional[_Union[Chunking, _Mapping]] = ..., embedding_mode: _Optional[_Union[EmbeddingMode, str]] = ..., force: bool = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class ReindexCorpusResponse(_message.Message):
+    __slots__ = ("operation",)
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    operation: _operation_pb2.Operation
+    def __init__(self, operation: _Optional[_Union[_operation_pb2.Operation, _Mapping]] = ...) -> None: ...
+
+class RollBackCorpusRequest(_message.Message):
+    __slots__ = ("name", "force", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    force: bool
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., force: bool = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class RollBackCorpusResponse(_message.Message):
+    __slots__ = ("operation",)
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    operation: _operation_pb2.Operation
+    def __init__(self, operation: _Optional[_Union[_operation_pb2.Operation, _Mapping]] = ...) -> None: ...
 
 class DeleteCorpusResponse(_message.Message):
     __slots__ = ()
@@ -300,6 +396,64 @@ class DeleteDocumentRequest(_message.Message):
 class DeleteDocumentResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class UpdateDocumentAccessRequest(_message.Message):
+    __slots__ = ("name", "access", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ACCESS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    access: Access
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., access: _Optional[_Union[Access, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class UpdateDocumentAccessResponse(_message.Message):
+    __slots__ = ("document",)
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    document: Document
+    def __init__(self, document: _Optional[_Union[Document, _Mapping]] = ...) -> None: ...
+
+class RetryDocumentsRequest(_message.Message):
+    __slots__ = ("parent", "names", "request_id")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    names: _containers.RepeatedScalarFieldContainer[str]
+    request_id: str
+    def __init__(self, parent: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class RetryDocumentsResponse(_message.Message):
+    __slots__ = ("operation",)
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    operation: _operation_pb2.Operation
+    def __init__(self, operation: _Optional[_Union[_operation_pb2.Operation, _Mapping]] = ...) -> None: ...
+
+class AuditDocumentRequest(_message.Message):
+    __slots__ = ("name", "parent", "uri")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    URI_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    parent: str
+    uri: str
+    def __init__(self, name: _Optional[str] = ..., parent: _Optional[str] = ..., uri: _Optional[str] = ...) -> None: ...
+
+class AuditDocumentResponse(_message.Message):
+    __slots__ = ("name", "traces")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TRACES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    traces: _containers.RepeatedCompositeFieldContainer[Trace]
+    def __init__(self, name: _Optional[str] = ..., traces: _Optional[_Iterable[_Union[Trace, _Mapping]]] = ...) -> None: ...
+
+class Trace(_message.Message):
+    __slots__ = ("place", "count")
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    place: str
+    count: int
+    def __init__(self, place: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
 
 class SearchRequest(_message.Message):
     __slots__ = ("corpus", "query", "limit", "mode", "fusion", "keyword_limit", "vector_limit", "filter", "vector_weight", "rerank")

@@ -31,9 +31,17 @@ class RetrieverServiceStub(object):
     Errors every method may return, with `google.rpc.ErrorInfo` (domain `corella`):
     - INVALID_ARGUMENT (`BadRequest` lists every violation): a field is missing, too long or malformed.
     - NOT_FOUND (reason `CORPUS_NOT_FOUND`, `DOCUMENT_NOT_FOUND` or `OPERATION_NOT_FOUND`).
+    - FAILED_PRECONDITION (reason `CORPUS_NEEDS_REINDEX`): the corpus was made by a version that did not keep who may read what.
     - UNAVAILABLE (with `RetryInfo`): the store, the queue or the embedder cannot be reached. Nothing was returned in its place.
     - DEADLINE_EXCEEDED: the time the caller gave, or the server's maximum where the caller gave none, is over.
     - UNAUTHENTICATED (reason `TOKEN_MISSING` or `TOKEN_INVALID`): authentication is on and the bearer token is not known.
+    - PERMISSION_DENIED (reason `ROLE_MISSING`): the caller has none of the roles the method asks for.
+
+    Every caller belongs to one tenant and sees the corpora of that tenant only; those of others do not exist for it. A document that
+    the caller may not read does not exist for it either: no method returns it, counts it, or says that it is there. Only callers with
+    the role `admin` see that such documents exist (their names, URIs, states, sizes and access, never title, metadata or text unless they
+    may read it: asking for these returns PERMISSION_DENIED, reason `DOCUMENT_NOT_READABLE`). Failures of operations are for callers with the
+    role `writer`; others see counts.
 
     Methods that change something take a `request_id` (AIP-155): repeat a call with the same id and the same content within
     24 hours and it is answered as the first time, without being done twice. The same id with other content returns
@@ -66,6 +74,16 @@ class RetrieverServiceStub(object):
                 request_serializer=corella_dot_v1_dot_retriever__pb2.DeleteCorpusRequest.SerializeToString,
                 response_deserializer=corella_dot_v1_dot_retriever__pb2.DeleteCorpusResponse.FromString,
                 _registered_method=True)
+        self.ReindexCorpus = channel.unary_unary(
+                '/corella.v1.RetrieverService/ReindexCorpus',
+                request_serializer=corella_dot_v1_dot_retriever__pb2.ReindexCorpusRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_retriever__pb2.ReindexCorpusResponse.FromString,
+                _registered_method=True)
+        self.RollBackCorpus = channel.unary_unary(
+                '/corella.v1.RetrieverService/RollBackCorpus',
+                request_serializer=corella_dot_v1_dot_retriever__pb2.RollBackCorpusRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_retriever__pb2.RollBackCorpusResponse.FromString,
+                _registered_method=True)
         self.IngestDocuments = channel.stream_unary(
                 '/corella.v1.RetrieverService/IngestDocuments',
                 request_serializer=corella_dot_v1_dot_retriever__pb2.IngestDocumentsRequest.SerializeToString,
@@ -90,6 +108,21 @@ class RetrieverServiceStub(object):
                 '/corella.v1.RetrieverService/DeleteDocument',
                 request_serializer=corella_dot_v1_dot_retriever__pb2.DeleteDocumentRequest.SerializeToString,
                 response_deserializer=corella_dot_v1_dot_retriever__pb2.DeleteDocumentResponse.FromString,
+                _registered_method=True)
+        self.UpdateDocumentAccess = channel.unary_unary(
+                '/corella.v1.RetrieverService/UpdateDocumentAccess',
+                request_serializer=corella_dot_v1_dot_retriever__pb2.UpdateDocumentAccessRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_retriever__pb2.UpdateDocumentAccessResponse.FromString,
+                _registered_method=True)
+        self.RetryDocuments = channel.unary_unary(
+                '/corella.v1.RetrieverService/RetryDocuments',
+                request_serializer=corella_dot_v1_dot_retriever__pb2.RetryDocumentsRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_retriever__pb2.RetryDocumentsResponse.FromString,
+                _registered_method=True)
+        self.AuditDocument = channel.unary_unary(
+                '/corella.v1.RetrieverService/AuditDocument',
+                request_serializer=corella_dot_v1_dot_retriever__pb2.AuditDocumentRequest.SerializeToString,
+                response_deserializer=corella_dot_v1_dot_retriever__pb2.AuditDocumentResponse.FromString,
                 _registered_method=True)
         self.Search = channel.unary_unary(
                 '/corella.v1.RetrieverService/Search',
@@ -134,9 +167,17 @@ class RetrieverServiceServicer(object):
     Errors every method may return, with `google.rpc.ErrorInfo` (domain `corella`):
     - INVALID_ARGUMENT (`BadRequest` lists every violation): a field is missing, too long or malformed.
     - NOT_FOUND (reason `CORPUS_NOT_FOUND`, `DOCUMENT_NOT_FOUND` or `OPERATION_NOT_FOUND`).
+    - FAILED_PRECONDITION (reason `CORPUS_NEEDS_REINDEX`): the corpus was made by a version that did not keep who may read what.
     - UNAVAILABLE (with `RetryInfo`): the store, the queue or the embedder cannot be reached. Nothing was returned in its place.
     - DEADLINE_EXCEEDED: the time the caller gave, or the server's maximum where the caller gave none, is over.
     - UNAUTHENTICATED (reason `TOKEN_MISSING` or `TOKEN_INVALID`): authentication is on and the bearer token is not known.
+    - PERMISSION_DENIED (reason `ROLE_MISSING`): the caller has none of the roles the method asks for.
+
+    Every caller belongs to one tenant and sees the corpora of that tenant only; those of others do not exist for it. A document that
+    the caller may not read does not exist for it either: no method returns it, counts it, or says that it is there. Only callers with
+    the role `admin` see that such documents exist (their names, URIs, states, sizes and access, never title, metadata or text unless they
+    may read it: asking for these returns PERMISSION_DENIED, reason `DOCUMENT_NOT_READABLE`). Failures of operations are for callers with the
+    role `writer`; others see counts.
 
     Methods that change something take a `request_id` (AIP-155): repeat a call with the same id and the same content within
     24 hours and it is answered as the first time, without being done twice. The same id with other content returns
@@ -169,7 +210,34 @@ class RetrieverServiceServicer(object):
     def DeleteCorpus(self, request, context):
         """Deletes a corpus with all its documents, chunks and vectors, before it returns.
 
-        Returns FAILED_PRECONDITION (reason `CORPUS_NOT_EMPTY`) if it holds documents and `force` is not set.
+        Returns FAILED_PRECONDITION (reason `CORPUS_NOT_EMPTY`) if it holds documents, whoever may read them, and `force` is not set.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReindexCorpus(self, request, context):
+        """Builds a second index of a corpus, with the embedding model that serves now and the chunking and mode asked for, and switches to it
+        when it holds every document. Returns an operation at once. Until the switch, and while it is made, searches go on with the former
+        index; documents may be added, changed, deleted and given other readers all the while. The former index is kept for
+        `RollBackCorpus`, and one that was kept before is dropped now. `CancelOperation` drops what was built.
+
+        Returns FAILED_PRECONDITION (reason `REINDEX_NOT_NEEDED`) when the new index would be built as the present one is, unless `force` is
+        set, and (reason `REINDEX_UNDER_WAY`) while another of these operations goes on.
+
+        When a document cannot be written to the new index, the operation ends FAILED (reason `REINDEX_INCOMPLETE`) without a switch. The
+        new index stays: the same call again tries these documents once more, and with `force` switches without those that fail again; they are
+        then FAILED with the reason.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBackCorpus(self, request, context):
+        """Goes back to the index a corpus had before its last switch, once the documents that were changed since have been written to it. Returns
+        an operation at once. The index that served is kept in turn, so that a second call undoes the first.
+
+        Returns FAILED_PRECONDITION (reason `NO_FORMER_INDEX`) when there is no former index, and (reason `REINDEX_UNDER_WAY`) as above.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -181,7 +249,9 @@ class RetrieverServiceServicer(object):
 
         Send `start` once, then for each document `document` followed by its bytes in any number of `content` messages.
         A document whose URI is already there replaces the old version once it is whole; one with the same content, title,
-        type and metadata is not touched and counted as unchanged. A stream that breaks off leaves nothing behind.
+        type and metadata is not touched and counted as unchanged; if only its access is another, that is changed, and nothing is indexed anew.
+        Another access holds at once: while a new version waits, the old one is shown to those only whom both admit. A document that the caller
+        may not read is replaced all the same. A stream that breaks off leaves nothing behind.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -215,7 +285,35 @@ class RetrieverServiceServicer(object):
         """Deletes a document and all its chunks and vectors, before it returns: no search that starts afterwards finds it, also
         when it was being ingested at that moment.
 
-        Returns NOT_FOUND if there is no such document, unless `allow_missing` is set.
+        Returns NOT_FOUND if there is no such document, unless `allow_missing` is set. One that the caller may not read is no such document, and
+        stays; a caller with the role `admin` deletes it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateDocumentAccess(self, request, context):
+        """Changes who may read a document. Holds for every call that starts after this one returned; a version that is still being
+        ingested gets the same access. What a source keeps has this access until the source says otherwise.
+
+        Returns NOT_FOUND if there is no such document, or none that the caller may read (role `admin`: none at all).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryDocuments(self, request, context):
+        """Has documents that failed indexed again, also those set aside because they broke their workers, and returns an operation at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AuditDocument(self, request, context):
+        """Says what is left of a document, place by place. After `DeleteDocument` has returned, every count is 0 but for two places that hold no
+        more than its name: `records of operations`, which end seven days after their operation, and `memory of its source`.
+
+        The document need not exist. Asks for the role `admin`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -300,6 +398,16 @@ def add_RetrieverServiceServicer_to_server(servicer, server):
                     request_deserializer=corella_dot_v1_dot_retriever__pb2.DeleteCorpusRequest.FromString,
                     response_serializer=corella_dot_v1_dot_retriever__pb2.DeleteCorpusResponse.SerializeToString,
             ),
+            'ReindexCorpus': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReindexCorpus,
+                    request_deserializer=corella_dot_v1_dot_retriever__pb2.ReindexCorpusRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_retriever__pb2.ReindexCorpusResponse.SerializeToString,
+            ),
+            'RollBackCorpus': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBackCorpus,
+                    request_deserializer=corella_dot_v1_dot_retriever__pb2.RollBackCorpusRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_retriever__pb2.RollBackCorpusResponse.SerializeToString,
+            ),
             'IngestDocuments': grpc.stream_unary_rpc_method_handler(
                     servicer.IngestDocuments,
                     request_deserializer=corella_dot_v1_dot_retriever__pb2.IngestDocumentsRequest.FromString,
@@ -324,6 +432,21 @@ def add_RetrieverServiceServicer_to_server(servicer, server):
                     servicer.DeleteDocument,
                     request_deserializer=corella_dot_v1_dot_retriever__pb2.DeleteDocumentRequest.FromString,
                     response_serializer=corella_dot_v1_dot_retriever__pb2.DeleteDocumentResponse.SerializeToString,
+            ),
+            'UpdateDocumentAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateDocumentAccess,
+                    request_deserializer=corella_dot_v1_dot_retriever__pb2.UpdateDocumentAccessRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_retriever__pb2.UpdateDocumentAccessResponse.SerializeToString,
+            ),
+            'RetryDocuments': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryDocuments,
+                    request_deserializer=corella_dot_v1_dot_retriever__pb2.RetryDocumentsRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_retriever__pb2.RetryDocumentsResponse.SerializeToString,
+            ),
+            'AuditDocument': grpc.unary_unary_rpc_method_handler(
+                    servicer.AuditDocument,
+                    request_deserializer=corella_dot_v1_dot_retriever__pb2.AuditDocumentRequest.FromString,
+                    response_serializer=corella_dot_v1_dot_retriever__pb2.AuditDocumentResponse.SerializeToString,
             ),
             'Search': grpc.unary_unary_rpc_method_handler(
                     servicer.Search,
@@ -374,9 +497,17 @@ class RetrieverService(object):
     Errors every method may return, with `google.rpc.ErrorInfo` (domain `corella`):
     - INVALID_ARGUMENT (`BadRequest` lists every violation): a field is missing, too long or malformed.
     - NOT_FOUND (reason `CORPUS_NOT_FOUND`, `DOCUMENT_NOT_FOUND` or `OPERATION_NOT_FOUND`).
+    - FAILED_PRECONDITION (reason `CORPUS_NEEDS_REINDEX`): the corpus was made by a version that did not keep who may read what.
     - UNAVAILABLE (with `RetryInfo`): the store, the queue or the embedder cannot be reached. Nothing was returned in its place.
     - DEADLINE_EXCEEDED: the time the caller gave, or the server's maximum where the caller gave none, is over.
     - UNAUTHENTICATED (reason `TOKEN_MISSING` or `TOKEN_INVALID`): authentication is on and the bearer token is not known.
+    - PERMISSION_DENIED (reason `ROLE_MISSING`): the caller has none of the roles the method asks for.
+
+    Every caller belongs to one tenant and sees the corpora of that tenant only; those of others do not exist for it. A document that
+    the caller may not read does not exist for it either: no method returns it, counts it, or says that it is there. Only callers with
+    the role `admin` see that such documents exist (their names, URIs, states, sizes and access, never title, metadata or text unless they
+    may read it: asking for these returns PERMISSION_DENIED, reason `DOCUMENT_NOT_READABLE`). Failures of operations are for callers with the
+    role `writer`; others see counts.
 
     Methods that change something take a `request_id` (AIP-155): repeat a call with the same id and the same content within
     24 hours and it is answered as the first time, without being done twice. The same id with other content returns
@@ -481,6 +612,60 @@ class RetrieverService(object):
             '/corella.v1.RetrieverService/DeleteCorpus',
             corella_dot_v1_dot_retriever__pb2.DeleteCorpusRequest.SerializeToString,
             corella_dot_v1_dot_retriever__pb2.DeleteCorpusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReindexCorpus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.RetrieverService/ReindexCorpus',
+            corella_dot_v1_dot_retriever__pb2.ReindexCorpusRequest.SerializeToString,
+            corella_dot_v1_dot_retriever__pb2.ReindexCorpusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBackCorpus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.RetrieverService/RollBackCorpus',
+            corella_dot_v1_dot_retriever__pb2.RollBackCorpusRequest.SerializeToString,
+            corella_dot_v1_dot_retriever__pb2.RollBackCorpusResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -616,6 +801,87 @@ class RetrieverService(object):
             '/corella.v1.RetrieverService/DeleteDocument',
             corella_dot_v1_dot_retriever__pb2.DeleteDocumentRequest.SerializeToString,
             corella_dot_v1_dot_retriever__pb2.DeleteDocumentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateDocumentAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.RetrieverService/UpdateDocumentAccess',
+            corella_dot_v1_dot_retriever__pb2.UpdateDocumentAccessRequest.SerializeToString,
+            corella_dot_v1_dot_retriever__pb2.UpdateDocumentAccessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryDocuments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.RetrieverService/RetryDocuments',
+            corella_dot_v1_dot_retriever__pb2.RetryDocumentsRequest.SerializeToString,
+            corella_dot_v1_dot_retriever__pb2.RetryDocumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AuditDocument(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corella.v1.RetrieverService/AuditDocument',
+            corella_dot_v1_dot_retriever__pb2.AuditDocumentRequest.SerializeToString,
+            corella_dot_v1_dot_retriever__pb2.AuditDocumentResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -33,7 +33,8 @@ class TrainerServiceStub(object):
     `request_id` was used for another request.
     - NOT_FOUND (reason `DATASET_NOT_FOUND`, `JOB_NOT_FOUND`, `EVALUATION_NOT_FOUND`, `ADAPTER_NOT_FOUND` or `SCHEDULE_NOT_FOUND`).
     - UNAVAILABLE (reason `RECORDS_UNAVAILABLE` or `SHELF_UNAVAILABLE`, with `RetryInfo`): Redis or the shared storage cannot be reached.
-    - UNAUTHENTICATED (reason `TOKEN_MISSING` or `TOKEN_INVALID`): authentication is on and the bearer token is not known.
+    - UNAUTHENTICATED (reason `TOKEN_MISSING`, `TOKEN_INVALID`, `TOKEN_EXPIRED` …): authentication is on and the caller is not known.
+    - PERMISSION_DENIED (reason `ROLE_MISSING`): the caller has none of the roles the method asks for; see docs/access.md.
 
     Methods that change something take a `request_id` (AIP-155), as those of `RetrieverService` do.
     """
@@ -169,7 +170,8 @@ class TrainerServiceServicer(object):
     `request_id` was used for another request.
     - NOT_FOUND (reason `DATASET_NOT_FOUND`, `JOB_NOT_FOUND`, `EVALUATION_NOT_FOUND`, `ADAPTER_NOT_FOUND` or `SCHEDULE_NOT_FOUND`).
     - UNAVAILABLE (reason `RECORDS_UNAVAILABLE` or `SHELF_UNAVAILABLE`, with `RetryInfo`): Redis or the shared storage cannot be reached.
-    - UNAUTHENTICATED (reason `TOKEN_MISSING` or `TOKEN_INVALID`): authentication is on and the bearer token is not known.
+    - UNAUTHENTICATED (reason `TOKEN_MISSING`, `TOKEN_INVALID`, `TOKEN_EXPIRED` …): authentication is on and the caller is not known.
+    - PERMISSION_DENIED (reason `ROLE_MISSING`): the caller has none of the roles the method asks for; see docs/access.md.
 
     Methods that change something take a `request_id` (AIP-155), as those of `RetrieverService` do.
     """
@@ -483,7 +485,8 @@ class TrainerService(object):
     `request_id` was used for another request.
     - NOT_FOUND (reason `DATASET_NOT_FOUND`, `JOB_NOT_FOUND`, `EVALUATION_NOT_FOUND`, `ADAPTER_NOT_FOUND` or `SCHEDULE_NOT_FOUND`).
     - UNAVAILABLE (reason `RECORDS_UNAVAILABLE` or `SHELF_UNAVAILABLE`, with `RetryInfo`): Redis or the shared storage cannot be reached.
-    - UNAUTHENTICATED (reason `TOKEN_MISSING` or `TOKEN_INVALID`): authentication is on and the bearer token is not known.
+    - UNAUTHENTICATED (reason `TOKEN_MISSING`, `TOKEN_INVALID`, `TOKEN_EXPIRED` …): authentication is on and the caller is not known.
+    - PERMISSION_DENIED (reason `ROLE_MISSING`): the caller has none of the roles the method asks for; see docs/access.md.
 
     Methods that change something take a `request_id` (AIP-155), as those of `RetrieverService` do.
     """
