@@ -11,6 +11,7 @@ Errors are gRPC's own; `corella.errors.RpcFailure.from_rpc_error` takes them apa
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -25,6 +26,7 @@ from corella.v1 import (
     generator_pb2,
     generator_pb2_grpc,
     retriever_pb2_grpc,
+    source_pb2_grpc,
     trainer_pb2_grpc,
 )
 
@@ -47,14 +49,49 @@ class Addresses:
         return replace(self, **{name: address for name, address in given.items() if address})
 
 
+@dataclass(frozen=True)
+class Acting:
+    """For whom to call: somebody of `tenant`, as documents' access lists name users and groups.
+
+    Believed of callers with the role `service`, and on a machine without authentication; refused otherwise.
+    """
+
+    user: str = ""
+    groups: frozenset[str] = frozenset()
+    tenant: str = "default"
+    roles: frozenset[str] = frozenset({"reader", "writer", "trainer"})
+
+    @staticmethod
+    def of_environment() -> Acting | None:
+        """Who `CORELLA_AS_USER`, `CORELLA_AS_GROUPS` (separated by commas) and `CORELLA_AS_TENANT` name; None where none is set."""
+        user, groups, tenant = (os.environ.get(f"CORELLA_AS_{name}", "") for name in ("USER", "GROUPS", "TENANT"))
+        return Acting.of(user, groups, tenant)
+
+    @staticmethod
+    def of(user: str, groups: str, tenant: str) -> Acting | None:
+        """From text: `groups` separated by commas. None when all are empty."""
+        if not (user or groups or tenant):
+            return None
+        return Acting(user, frozenset(each.strip() for each in groups.split(",") if each.strip()), tenant or "default")
+
+    def metadata(self) -> tuple[str, bytes]:
+        """What to send with a call."""
+        fields = {"tenant": self.tenant, "user": self.user, "groups": sorted(self.groups), "roles": sorted(self.roles)}
+        return "corella-caller-bin", json.dumps(fields, separators=(",", ":")).encode()
+
+
 class Corella:
     """The four services. A channel is opened when its stub is first used. Safe to share between threads."""
 
-    def __init__(self, addresses: Addresses | None = None, *, token: str | None = None, ca_file: Path | None = None) -> None:
+    def __init__(
+        self, addresses: Addresses | None = None, *, token: str | None = None, ca_file: Path | None = None, acting: Acting | None = None
+    ) -> None:
         """`token` is sent as bearer token with every call. With `ca_file`, a PEM file of certificates to trust, connections are encrypted.
 
-        Without `addresses` those of the environment are used, else the local defaults.
+        Without `addresses` those of the environment are used, else the local defaults. Without `acting` the environment is asked too, else
+        the call is the token's owner's own.
         """
+        self._acting = acting or Acting.of_environment()
         self.addresses = addresses or Addresses().with_environment()
         self._token = token
         self._credentials = None if ca_file is None else grpc.ssl_channel_credentials(ca_file.read_bytes())
@@ -81,6 +118,11 @@ class Corella:
     def retriever(self) -> retriever_pb2_grpc.RetrieverServiceStub:
         """Stub of `RetrieverService`."""
         return retriever_pb2_grpc.RetrieverServiceStub(self.channel(self.addresses.retriever))
+
+    @cached_property
+    def sources(self) -> source_pb2_grpc.SourceServiceStub:
+        """Stub of `SourceService`, which the retriever answers for."""
+        return source_pb2_grpc.SourceServiceStub(self.channel(self.addresses.retriever))
 
     @cached_property
     def generator(self) -> generator_pb2_grpc.GeneratorServiceStub:
@@ -118,7 +160,7 @@ class Corella:
         else:
             bare = grpc.secure_channel(address, self._credentials, options)
         self._channels.append(bare)
-        return grpc.intercept_channel(bare, _EveryCall(self._token))
+        return grpc.intercept_channel(bare, _EveryCall(self._token, self._acting))
 
 
 def corpus_name(corpus: str) -> str:
@@ -144,10 +186,12 @@ class _EveryCall(
     grpc.StreamUnaryClientInterceptor,  # type: ignore[misc]
     grpc.StreamStreamClientInterceptor,  # type: ignore[misc]
 ):
-    """Gives every call the token, and a deadline where the caller set none."""
+    """Gives every call the token and for whom it is, and a deadline where the caller set none."""
 
-    def __init__(self, token: str | None) -> None:
-        self._metadata = [("authorization", f"Bearer {token}")] if token else []
+    def __init__(self, token: str | None, acting: Acting | None) -> None:
+        self._metadata: list[tuple[str, str | bytes]] = [("authorization", f"Bearer {token}")] if token else []
+        if acting is not None:
+            self._metadata.append(acting.metadata())
 
     def _call(self, continuation: Callable[[Any, Any], Any], details: Any, request: Any) -> Any:
         changed = _Details(

@@ -26,6 +26,10 @@ class Session:
     """Addresses given as options or in the environment, by service."""
     token_file: Path | None = None
     ca_file: Path | None = None
+    as_user: str = ""
+    as_groups: str = ""
+    as_tenant: str = ""
+    """For whom to call; see `corella.client.Acting`."""
 
     def addresses(self) -> Addresses:
         """Where the services are: as given, else where this home's local run put them, else the defaults."""
@@ -37,11 +41,12 @@ class Session:
     def client(self) -> Corella:
         """A client for them. Close it."""
         from corella.cli.failures import UserError
-        from corella.client import Corella
+        from corella.client import Acting, Corella
 
         try:
             token = self.token_file.read_text().strip() if self.token_file else None
-            return Corella(self.addresses(), token=token, ca_file=self.ca_file)
+            acting = Acting.of(self.as_user, self.as_groups, self.as_tenant)
+            return Corella(self.addresses(), token=token, ca_file=self.ca_file, acting=acting)
         except OSError as error:
             raise UserError(f"{error.filename}: {error.strerror}", hint="Look at CORELLA_TOKEN_FILE and CORELLA_CA_FILE.") from error
 

@@ -23,6 +23,7 @@ from corella.cli import (
     operations,
     schedules,
     search,
+    sources,
     train,
 )
 from corella.cli.context import Session, default_home
@@ -50,11 +51,14 @@ def corella(
     trainer: Annotated[str, typer.Option(envvar="CORELLA_TRAINER", help=_ADDRESS.format("trainer", 15054), show_default=False)] = "",
     token_file: Annotated[Path | None, typer.Option(envvar="CORELLA_TOKEN_FILE", help="File with your bearer token.")] = None,
     ca_file: Annotated[Path | None, typer.Option(envvar="CORELLA_CA_FILE", help="PEM certificates to trust; turns encryption on.")] = None,
+    as_user: Annotated[str, typer.Option(envvar="CORELLA_AS_USER", help="Call for this user; for services, or on this machine.")] = "",
+    as_groups: Annotated[str, typer.Option(envvar="CORELLA_AS_GROUPS", help="Groups of that user, separated by commas.")] = "",
+    as_tenant: Annotated[str, typer.Option(envvar="CORELLA_AS_TENANT", help="Tenant of that user. Default: default")] = "",
 ) -> None:
     """Answers questions from your own documents, with citations you can click."""
     addresses = {"embedder": embedder, "retriever": retriever, "generator": generator, "trainer": trainer}
     given = {name: address for name, address in addresses.items() if address}
-    ctx.obj = Session(home or default_home(), given, token_file, ca_file)
+    ctx.obj = Session(home or default_home(), given, token_file, ca_file, as_user, as_groups, as_tenant)
 
 
 # The help lists them in this order.
@@ -62,6 +66,7 @@ _MACHINE, _CONTENT, _TRAINING = "On this machine", "Documents and questions", "T
 app.command(rich_help_panel=_CONTENT)(ask.ask)
 app.command(rich_help_panel=_CONTENT)(search.search)
 app.command(rich_help_panel=_CONTENT)(ingest.ingest)
+app.add_typer(sources.app, name="sources", rich_help_panel=_CONTENT)
 app.add_typer(documents.app, name="documents", rich_help_panel=_CONTENT)
 app.add_typer(corpora.app, name="corpora", rich_help_panel=_CONTENT)
 app.add_typer(operations.app, name="operations", rich_help_panel=_CONTENT)

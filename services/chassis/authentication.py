@@ -1,62 +1,59 @@
-"""Who is calling: bearer tokens against a file of their hashes.
+"""Who is calling: the bearer token of a call, by whichever ways are on.
 
-Only hashes are kept, so the file gives nobody access. Comparison takes the same time wherever two hashes differ.
+    tokens_file     services and scripts, by the hash of their token
+    oidc            people, by a JSON Web Token that their organisation's issuer signed
+    neither         the owner of this machine (loopback only; see `ServerSettings`)
+
+What each gives is an `identity.Caller`; what a caller may do is said by roles, see roles.py.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
 
 from services.chassis.errors import Unauthenticated
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who is calling."""
-
-    name: str
-
-
-ANONYMOUS = Caller("anonymous")
+from services.chassis.identity import LOCAL, Caller
+from services.chassis.settings import AuthSettings
+from services.chassis.tokens_file import TokensFile
 
 
 class Authenticator:
-    """Finds the caller in a call's metadata. Without a file everyone is `ANONYMOUS` (loopback only; see `ServerSettings`)."""
+    """Finds the caller in a call's metadata."""
 
-    def __init__(self, tokens_file: Path | None) -> None:
-        self._hashes = None if tokens_file is None else _read(tokens_file)
+    def __init__(self, settings: AuthSettings) -> None:
+        """Raises `ValueError` for a tokens file that is none. The issuer need not be there yet."""
+        self._open = not settings.enabled
+        self._max_token_bytes = settings.oidc.max_token_bytes
+        self._file = TokensFile(settings.tokens_file) if settings.tokens_file else None
+        self._oidc = None
+        if settings.oidc.issuer:
+            # Imported here: it brings PyJWT and cryptography, which most local starts do without.
+            from services.chassis.oidc import OidcTokens
 
-    def authenticate(self, metadata: Iterable[tuple[str, str | bytes]]) -> Caller:
-        """The caller. Raises `Unauthenticated` when there is no token or it is not known."""
-        if self._hashes is None:
-            return ANONYMOUS
-        header = next((value for key, value in metadata if key.lower() == "authorization"), None)
-        if header is None:
+            self._oidc = OidcTokens(settings.oidc)
+
+    async def authenticate(self, metadata: Iterable[tuple[str, str | bytes]]) -> Caller:
+        """The caller. Raises `Unauthenticated`; `Unavailable` when the issuer's keys are not to be had."""
+        if self._open:
+            return LOCAL
+        token = self._token(metadata)
+        if self._file is not None and (found := self._file.find(token)) is not None:
+            return found
+        if self._oidc is not None and token.count(".") == 2:
+            return await self._oidc.verify(token)
+        raise Unauthenticated("The bearer token is not known.", reason="TOKEN_INVALID")
+
+    def _token(self, metadata: Iterable[tuple[str, str | bytes]]) -> str:
+        headers = [value for key, value in metadata if key.lower() == "authorization"]
+        if not headers:
             raise Unauthenticated("This service asks for a bearer token in the `authorization` metadata.", reason="TOKEN_MISSING")
-        text = header.decode("latin-1") if isinstance(header, bytes) else header
+        if len(headers) > 1:
+            # Two readers of such a call could each believe another one.
+            raise Unauthenticated("The `authorization` metadata must be sent once.", reason="TOKEN_INVALID")
+        text = headers[0].decode("latin-1") if isinstance(headers[0], bytes) else headers[0]
         scheme, _, token = text.partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Unauthenticated("The `authorization` metadata must be `Bearer <token>`.", reason="TOKEN_MISSING")
-        digest = hashlib.sha256(token.strip().encode()).hexdigest()
-        found = [name for name, known in self._hashes if hmac.compare_digest(known, digest)]
-        if not found:
-            raise Unauthenticated("The bearer token is not known.", reason="TOKEN_INVALID")
-        return Caller(found[0])
-
-
-def _read(path: Path) -> list[tuple[str, str]]:
-    entries = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        name, _, digest = line.strip().rpartition(":")
-        if not name or len(digest) != 64 or set(digest.lower()) - set("0123456789abcdef"):
-            raise ValueError(f"{path}, line {number}: expected `name:sha256-of-token`")
-        entries.append((name, digest.lower()))
-    if not entries:
-        raise ValueError(f"{path} holds no token: nobody could call")
-    return entries
+        if len(token) > self._max_token_bytes:
+            raise Unauthenticated(f"The bearer token has more than {self._max_token_bytes:,} bytes.", reason="TOKEN_INVALID")
+        return token.strip()

@@ -1,4 +1,4 @@
-"""Calls to another service: one channel for the life of the process, with deadline, trace context, token and errors in our words.
+"""Calls to another service: one channel for the life of the process, with deadline, trace context, token, caller, errors in our words.
 
 embedder = Remote("embedder", settings.embedder)
 response = await embedder.call(embedder_pb2_grpc.EmbedderServiceStub(embedder.channel).Embed, request)
@@ -15,7 +15,7 @@ import grpc.aio
 from opentelemetry.trace import SpanKind
 
 from corella.errors import RpcFailure
-from services.chassis import deadline
+from services.chassis import acting, deadline, identity
 from services.chassis.errors import Unavailable, from_failure
 from services.chassis.settings import ClientSettings
 from services.chassis.telemetry import carrier, tracer
@@ -86,9 +86,12 @@ class Remote:
         await self.channel.close()
 
     def _options(self, timeout_seconds: float | None) -> dict[str, Any]:
-        metadata = list(carrier().items())
+        metadata: list[tuple[str, str | bytes]] = list(carrier().items())
         if self._token is not None:
             metadata.append(("authorization", f"Bearer {self._token}"))
+        # In work for nobody there is none, and the other service then sees this service itself.
+        if (caller := identity.current_or_none()) is not None:
+            metadata.append((acting.CALLER_KEY, acting.encode(caller)))
         return {"timeout": deadline.remaining(timeout_seconds or self._settings.timeout_seconds), "metadata": metadata}
 
     def _span(self, method: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What happens around every call, of all four kinds: authentication, decoding, deadline, span, metrics, errors.
+"""What happens around every call, of all four kinds: authentication, role, decoding, deadline, span, metrics, errors.
 
 Handlers raise `CorellaError`s and return messages; nothing here knows what they do. Health and reflection pass through with
 authentication only (health without), because their handlers write to the context themselves and have no deadline.
@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,14 +18,14 @@ import grpc.aio
 from grpc_status import rpc_status
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from services.chassis import deadline
-from services.chassis.authentication import ANONYMOUS, Authenticator, Caller
-from services.chassis.errors import CorellaError, DeadlineExceeded, InvalidArgument, Unimplemented
+from services.chassis import acting, deadline, identity
+from services.chassis.authentication import Authenticator
+from services.chassis.errors import CorellaError, DeadlineExceeded, InvalidArgument, PermissionDenied, Unimplemented
+from services.chassis.identity import Caller
+from services.chassis.roles import Role, Rules, holds
 from services.chassis.telemetry import attached, current_trace_id, get_logger, meter, tracer
 
 log = get_logger(__name__)
-caller: ContextVar[Caller] = ContextVar("corella_caller", default=ANONYMOUS)
-"""Who makes the current call."""
 
 _OPEN_TO_ALL = ("/grpc.health.",)
 _STANDARD = ("/grpc.health.", "/grpc.reflection.")
@@ -54,10 +53,14 @@ class _Undecodable:
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps every handler of a server. `max_deadline_seconds` bounds calls that bring no deadline or a longer one."""
+    """Wraps every handler of a server. `max_deadline_seconds` bounds calls that bring no deadline or a longer one.
 
-    def __init__(self, authenticator: Authenticator, max_deadline_seconds: float) -> None:
+    A method is called by those with the role that `rules` ask for; a method without a rule by nobody.
+    """
+
+    def __init__(self, authenticator: Authenticator, rules: Rules, max_deadline_seconds: float) -> None:
         self._authenticator = authenticator
+        self._rules = rules
         self._max_deadline_seconds = max_deadline_seconds
 
     async def intercept_service(
@@ -70,15 +73,27 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return handler
         method = handler_call_details.method
         metadata = handler_call_details.invocation_metadata or ()
-        who = ANONYMOUS
-        if not method.startswith(_OPEN_TO_ALL):
-            try:
-                who = self._authenticator.authenticate(metadata)
-            except CorellaError as error:
-                return _refusing(handler, error)
-        if method.startswith(_STANDARD):
+        if method.startswith(_OPEN_TO_ALL):
             return handler
-        return self._wrapped(handler, method.removeprefix("/"), dict(metadata), who)
+        try:
+            peer = await self._authenticator.authenticate(metadata)
+            if method.startswith(_STANDARD):
+                return handler
+            who = acting.effective(peer, [value for key, value in metadata if key.lower() == acting.CALLER_KEY])
+            self._check_role(method.removeprefix("/"), peer, who)
+        except CorellaError as error:
+            return _refusing(handler, error)
+        # The token and the person have done their work; nothing further down can let them slip into a log or a span.
+        rest = {key: value for key, value in metadata if key.lower() not in ("authorization", acting.CALLER_KEY)}
+        return self._wrapped(handler, method.removeprefix("/"), rest, who)
+
+    def _check_role(self, method: str, peer: Caller, who: Caller) -> None:
+        wanted = self._rules.get(method)
+        if wanted is None:
+            raise PermissionDenied(f"{method} has no rule that says who may call it.", reason="RULE_MISSING")
+        # Which services a service may use does not depend on the person it acts for.
+        if not holds(peer.roles if wanted is Role.SERVICE else who.roles, wanted):
+            raise PermissionDenied(f"{method} asks for the role `{wanted}`.", reason="ROLE_MISSING", role=wanted)
 
     def _wrapped(self, handler: Any, method: str, metadata: dict[str, Any], who: Caller) -> grpc.RpcMethodHandler:
         decode = handler.request_deserializer
@@ -120,7 +135,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         given = context.time_remaining()
         allowed = min(given if given is not None else self._max_deadline_seconds, self._max_deadline_seconds)
         deadline.set_remaining(allowed)
-        caller.set(who)
+        identity.set_current(who)
         attributes = {"rpc.system.name": "grpc", "rpc.method": method}
         text_metadata = {key: value for key, value in metadata.items() if isinstance(value, str)}
         with (

@@ -4,7 +4,7 @@ A service's own Lua scripts begin with `OPERATIONS_LUA`, so that an operation is
 atomic step as the service's own records. Every item is recorded once, by name: work that is repeated after a crash does not count twice.
 
 Keys, after the service's prefix (which holds a `{hash tag}`, so that scripts work on Redis Cluster too):
-    op:{id}            hash    counts, times, cancel_requested, state once ended
+    op:{id}            hash    counts, times, cancel_requested, open (more items may come, so it does not end by itself), state once ended
     op:{id}:items      hash    item -> outcome
     op:{id}:failures   list    JSON of the first failures
     ops, ops:{target}  zset    ids by time of creation
@@ -35,12 +35,13 @@ local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function op_end(id, state)
   local key = P .. 'op:' .. id
   redis.call('HSET', key, 'state', state, 'end_time', NOW, 'update_time', NOW)
+  redis.call('HDEL', key, 'doing')
   for _, part in ipairs({{'', ':items', ':failures'}}) do redis.call('EXPIRE', key .. part, {KEEP_SECONDS}) end
 end
 
 local function op_end_if_done(id)
-  local f = redis.call('HMGET', P .. 'op:' .. id, 'total', 'succeeded', 'unchanged', 'failed', 'cancelled', 'state')
-  if not f[1] or f[6] then return end
+  local f = redis.call('HMGET', P .. 'op:' .. id, 'total', 'succeeded', 'unchanged', 'failed', 'cancelled', 'state', 'open')
+  if not f[1] or f[6] or f[7] then return end
   if f[2] + f[3] + f[4] + f[5] >= tonumber(f[1]) then
     op_end(id, tonumber(f[5]) > 0 and 'CANCELLED' or 'SUCCEEDED')
   end

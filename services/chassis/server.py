@@ -1,6 +1,6 @@
 """Runs a service: builds it, listens, reports health, drains on SIGTERM.
 
-    asyncio.run(serve("embedder", settings, build, add_EmbedderServiceServicer_to_server, "corella.v1.EmbedderService"))
+    asyncio.run(serve("embedder", settings, build, add_EmbedderServiceServicer_to_server, "corella.v1.EmbedderService", rules=RULES))
 
 `build(settings, lifecycle)` is the service's own async context manager; it yields the servicer. The port opens only when it is ready,
 so whoever can connect can be served.
@@ -11,22 +11,25 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf import descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from services.chassis.authentication import Authenticator
 from services.chassis.interceptor import CallInterceptor
+from services.chassis.roles import Rules
 from services.chassis.settings import ServerSettings, ServiceSettings
 from services.chassis.telemetry import get_logger, setup_telemetry
 
 log = get_logger(__name__)
+_MAX_METADATA_BYTES = 160 * 1024
 
 _BIND_AGAIN_SECONDS = 0.5
 
@@ -56,8 +59,13 @@ class Lifecycle:
 Build = Callable[[Any, Lifecycle], AbstractAsyncContextManager[Any]]
 
 
-async def serve(service: str, settings: ServiceSettings, build: Build, add_servicer: Callable[[Any, Any], None], full_name: str) -> int:
-    """Runs until SIGTERM, SIGINT or a failure. Returns the exit status."""
+async def serve(
+    service: str, settings: ServiceSettings, build: Build, add_servicer: Callable[[Any, Any], None], full_name: str, *, rules: Rules
+) -> int:
+    """Runs until SIGTERM, SIGINT or a failure. Returns the exit status.
+
+    `rules` say who may call what; other services than `full_name` that `add_servicer` adds are found by them.
+    """
     shutdown_telemetry = setup_telemetry(service, settings.telemetry)
     lifecycle = Lifecycle()
     loop = asyncio.get_running_loop()
@@ -65,10 +73,10 @@ async def serve(service: str, settings: ServiceSettings, build: Build, add_servi
         loop.add_signal_handler(number, lifecycle.stop)
     try:
         async with build(settings, lifecycle) as servicer:
-            server, health, port = await _bound(settings.server, lambda server: add_servicer(servicer, server), full_name)
+            server, health, port = await _bound(settings.server, lambda server: add_servicer(servicer, server), full_name, rules)
             await server.start()
-            await health.set("", health_pb2.HealthCheckResponse.SERVING)
-            await health.set(full_name, health_pb2.HealthCheckResponse.SERVING)
+            for name in ("", *_services(full_name, rules)):
+                await health.set(name, health_pb2.HealthCheckResponse.SERVING)
             log.info("serving", host=settings.server.host, port=port)
             await lifecycle.ended()
             log.info("draining", seconds=settings.server.drain_seconds)
@@ -81,13 +89,13 @@ async def serve(service: str, settings: ServiceSettings, build: Build, add_servi
 
 
 async def _bound(
-    settings: ServerSettings, add_servicers: Callable[[grpc.aio.Server], None], full_name: str
+    settings: ServerSettings, add_servicers: Callable[[grpc.aio.Server], None], full_name: str, rules: Rules
 ) -> tuple[grpc.aio.Server, HealthServicer, int]:
     """`make_server`, tried for a while: any program's outgoing connection may hold a port of the kernel's ephemeral range for a moment."""
     ends_at = time.monotonic() + settings.bind_seconds
     while True:
         try:
-            return make_server(settings, add_servicers, full_name)
+            return make_server(settings, add_servicers, full_name, rules)
         except RuntimeError as error:  # the only kind gRPC has for it
             if time.monotonic() >= ends_at:
                 raise
@@ -96,15 +104,18 @@ async def _bound(
 
 
 def make_server(
-    settings: ServerSettings, add_servicers: Callable[[grpc.aio.Server], None], full_name: str
+    settings: ServerSettings, add_servicers: Callable[[grpc.aio.Server], None], full_name: str, rules: Rules
 ) -> tuple[grpc.aio.Server, HealthServicer, int]:
     """A server with health and reflection that is bound but not started, its health servicer, and its port."""
     server = grpc.aio.server(
-        interceptors=[CallInterceptor(Authenticator(settings.auth.tokens_file), settings.max_deadline_seconds)],
+        interceptors=[CallInterceptor(Authenticator(settings.auth), rules, settings.max_deadline_seconds)],
         maximum_concurrent_rpcs=settings.max_concurrent_calls,
         options=[
             ("grpc.max_receive_message_length", settings.max_message_bytes),
             ("grpc.max_send_message_length", settings.max_message_bytes),
+            # A person of hundreds of groups has a long token, and is sent along as long metadata.
+            ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
+            ("grpc.absolute_max_metadata_size", 2 * _MAX_METADATA_BYTES),
             ("grpc.keepalive_time_ms", int(settings.keepalive_seconds * 1000)),
             ("grpc.keepalive_timeout_ms", 20_000),
             # Clients may test a connection as often as every 10 s, also one without calls.
@@ -117,7 +128,10 @@ def make_server(
     add_servicers(server)
     health = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    names = (full_name, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+    for method in methods_without_rule(_services(full_name, rules), rules):
+        log.error("method_without_rule", method=method, effect="every call of it is refused")
+    standard = (health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+    names = (*_services(full_name, rules), *standard)
     reflection.enable_server_reflection(names, server)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     target = f"{host}:{settings.port}"
@@ -130,3 +144,19 @@ def make_server(
         credentials = grpc.ssl_server_credentials([pair], roots, require_client_auth=roots is not None)
         port = server.add_secure_port(target, credentials)
     return server, health, port
+
+
+def methods_without_rule(services: Iterable[str], rules: Rules) -> list[str]:
+    """Methods that the contracts have and nobody may call: a mistake in `rules`. Services whose contract is not loaded are passed over."""
+    found: list[str] = []
+    for service in services:
+        try:
+            methods = descriptor_pool.Default().FindServiceByName(service).methods
+        except KeyError:
+            continue
+        found += [name for name in (f"{service}/{method.name}" for method in methods) if name not in rules]
+    return found
+
+
+def _services(full_name: str, rules: Rules) -> list[str]:
+    return list(dict.fromkeys((full_name, *(method.partition("/")[0] for method in rules))))

@@ -7,11 +7,15 @@ Values come from the environment, `CORELLA_<SERVICE>_…`, with `__` between a g
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.chassis.roles import Role
 
 
 class Group(BaseModel):
@@ -34,10 +38,79 @@ class TlsSettings(Group):
         return self
 
 
-class AuthSettings(Group):
-    """Who may call. Off while `tokens_file` is empty, which is allowed on loopback only."""
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
-    tokens_file: Path | None = Field(None, description="One `name:sha256-of-token` a line, the hash in hexadecimal.")
+
+def secure_url(url: str) -> bool:
+    """Whether what is fetched there is what its owner sent: HTTPS, or HTTP on this machine."""
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        return bool(parts.hostname)
+    return parts.scheme == "http" and is_loopback(parts.hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, by name or address, is this machine and nothing else."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class OidcSettings(Group):
+    """JSON Web Tokens of an OpenID Connect issuer. Off while `issuer` is empty. See docs/access.md."""
+
+    issuer: str = Field("", description="The issuer's URL, exactly as its tokens have it in `iss`.")
+    audience: str = Field("", description="What tokens for this deployment have in `aud`. Required with `issuer`.")
+    jwks_url: str = Field("", description="Where the issuer's keys are. Empty: as its discovery document says.")
+    algorithms: tuple[Algorithm, ...] = Field(("RS256", "ES256"), min_length=1, description="Ways of signing that are accepted.")
+    clock_skew_seconds: float = Field(30.0, ge=0, le=300, description="By how much the clocks may differ.")
+    tenant_claim: str = Field("tenant", description="Claim with the tenant; this and the next three may be dotted paths.")
+    user_claim: str = Field("sub", description="Claim with the user, as documents' access lists name users. Example: `email`.")
+    groups_claim: str = Field("groups", description="Claim with the groups, as documents' access lists name them. Empty: none.")
+    roles_claim: str = Field("roles", description="Claim with the roles. Example: `realm_access.roles`. Empty: none.")
+    default_tenant: str = Field("", description="Tenant of tokens that name none. Empty: such tokens are refused.")
+    default_roles: tuple[Role, ...] = Field((), description="Roles of everyone with a valid token.")
+    role_mapping: dict[str, Role] = Field(
+        {}, description="Role for what the issuer calls it. What is not mapped counts by its own name; `service` only when mapped."
+    )
+    ca_file: Path | None = Field(None, description="PEM certificates to trust at the issuer. Empty: the system's.")
+    refresh_seconds: float = Field(300.0, gt=0, description="How old the keys may be before they are fetched anew.")
+    max_stale_seconds: float = Field(14_400.0, gt=0, description="How long they are used while the issuer cannot be reached.")
+    unknown_key_seconds: float = Field(10.0, ge=0, description="Shortest time between two tries to fetch the keys.")
+    timeout_seconds: float = Field(5.0, gt=0, description="Longest wait for the issuer.")
+    max_token_bytes: int = Field(16_384, ge=256, le=65_536, description="Longest bearer token taken, in bytes.")
+    max_groups: int = Field(500, ge=1, le=1_000, description="Most groups a token may name; one with more is refused.")
+
+    @model_validator(mode="after")
+    def _whole_and_secure(self) -> OidcSettings:
+        if not self.issuer:
+            return self
+        if not self.audience:
+            raise ValueError("with auth.oidc.issuer, auth.oidc.audience is required: else tokens for anybody would open this service")
+        if not all(secure_url(url) for url in (self.issuer, self.jwks_url or self.issuer)):
+            raise ValueError("auth.oidc.issuer and auth.oidc.jwks_url must be https:// URLs")
+        if self.default_tenant and not re.fullmatch(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?", self.default_tenant):
+            raise ValueError("auth.oidc.default_tenant must be 1 to 40 of a-z, 0-9 and `-`, a letter first")
+        if self.max_stale_seconds < self.refresh_seconds:
+            raise ValueError("auth.oidc.max_stale_seconds must not be less than auth.oidc.refresh_seconds")
+        return self
+
+
+class AuthSettings(Group):
+    """Who may call. Both ways may be on at once. Off while neither is set, which is allowed on loopback only."""
+
+    tokens_file: Path | None = Field(
+        None, description="Services and scripts: `name:sha256-of-token` a line, the hash in hexadecimal; see chassis/tokens_file.py."
+    )
+    oidc: OidcSettings = OidcSettings()
+
+    @property
+    def enabled(self) -> bool:
+        """Whether callers have to show who they are."""
+        return self.tokens_file is not None or bool(self.oidc.issuer)
 
 
 class ServerSettings(Group):
@@ -57,18 +130,14 @@ class ServerSettings(Group):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the server."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     @model_validator(mode="after")
     def _open_to_others_only_with_authentication(self) -> ServerSettings:
-        if not self.is_loopback and self.auth.tokens_file is None:
+        if not self.is_loopback and not self.auth.enabled:
             raise ValueError(
-                f"listening on {self.host} without authentication would let anyone in: set auth.tokens_file, or listen on 127.0.0.1"
+                f"listening on {self.host} without authentication would let anyone in: "
+                "set auth.tokens_file or auth.oidc, or listen on 127.0.0.1"
             )
         return self
 

@@ -28,6 +28,7 @@ from contextlib import asynccontextmanager
 from corella.v1 import embedder_pb2, embedder_pb2_grpc
 from services.chassis.server import serve
 from services.chassis.settings import ServerSettings, ServiceSettings, service_config
+from services.embedder.rules import RULES
 
 class Settings(ServiceSettings):
     model_config = service_config("SAMPLE")
@@ -47,7 +48,7 @@ async def build(settings, lifecycle):
     yield Servicer(lifecycle)
 
 add = embedder_pb2_grpc.add_EmbedderServiceServicer_to_server
-sys.exit(asyncio.run(serve("sample", Settings(), build, add, "corella.v1.EmbedderService")))
+sys.exit(asyncio.run(serve("sample", Settings(), build, add, "corella.v1.EmbedderService", rules=RULES)))
 """
 
 

@@ -21,6 +21,7 @@ from services.chassis.channel import Remote
 from services.chassis.errors import DeadlineExceeded, InvalidArgument, ResourceExhausted, Unavailable, Unimplemented
 from services.chassis.server import make_server
 from services.chassis.settings import AuthSettings, ClientSettings, ServerSettings
+from services.embedder.rules import RULES
 
 FULL_NAME = "corella.v1.EmbedderService"
 
@@ -60,7 +61,7 @@ class Servicer(embedder_pb2_grpc.EmbedderServiceServicer):
 async def serving(**settings) -> AsyncIterator[tuple[Servicer, Remote, embedder_pb2_grpc.EmbedderServiceStub]]:
     servicer = Servicer()
     server, _health, port = make_server(
-        ServerSettings(port=0, **settings), lambda s: embedder_pb2_grpc.add_EmbedderServiceServicer_to_server(servicer, s), FULL_NAME
+        ServerSettings(port=0, **settings), lambda s: embedder_pb2_grpc.add_EmbedderServiceServicer_to_server(servicer, s), FULL_NAME, RULES
     )
     await server.start()
     remote = Remote("embedder", ClientSettings(address=f"127.0.0.1:{port}"))
