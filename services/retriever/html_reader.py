@@ -17,7 +17,7 @@ from bs4.dammit import EncodingDetector
 from lxml import etree
 
 from services.retriever.html_tables import HEADINGS, TableText, arranges, words
-from services.retriever.structure import DocumentUnreadable, Outline, Rows, StructuredDocument
+from services.retriever.structure import DocumentHasNoText, DocumentUnreadable, Outline, Rows, StructuredDocument
 from services.retriever.text_reader import decode
 
 _DROPPED = frozenset(
@@ -55,7 +55,7 @@ def read_html(content: bytes) -> StructuredDocument:
     declared = "cp1252" if (declared or "").lower() in ("iso-8859-1", "latin1", "latin-1", "ascii", "us-ascii") else declared
     root = parse(decode(content, declared))
     if root is None:
-        raise DocumentUnreadable("The page holds no text.")
+        raise DocumentHasNoText("The page holds no text.")
     outline = Outline()
     walk(_main(root), outline)
     sections = outline.finish()

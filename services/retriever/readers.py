@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from services.retriever.csv_reader import read_csv
 from services.retriever.html_reader import read_html
 from services.retriever.markdown_reader import read_markdown
 from services.retriever.structure import (
@@ -25,6 +27,23 @@ MARKDOWN = "text/markdown"
 HTML = "text/html"
 TEXT = "text/plain"
 TICKET = "application/vnd.corella.ticket+json"
+PDF = "application/pdf"
+DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+CSV = "text/csv"
+
+
+_LOADED_LATE = ("pdf", "docx", "pptx")
+"""Their libraries take a second to load, and only the process that reads needs them."""
+
+
+def _late(kind: str) -> Callable[[bytes], StructuredDocument]:
+    def read(content: bytes) -> StructuredDocument:
+        module = import_module(f"services.retriever.{kind}_reader")
+        document: StructuredDocument = getattr(module, f"read_{kind}")(content)
+        return document
+
+    return read
 
 
 class Reader(NamedTuple):
@@ -33,7 +52,8 @@ class Reader(NamedTuple):
     read: Callable[[bytes], StructuredDocument]
     endings: tuple[str, ...]
     max_bytes: int
-    """The worst content known of this size (an element for every four bytes) is read in about 15 s and 700 MB."""
+    """The worst text known of this size (an element for every four bytes) is read in about 15 s and 700 MB. Whatever the content is, the
+    process that reads it is stopped at the limits of `ParsingSettings`."""
 
 
 READERS: Mapping[str, Reader] = MappingProxyType(
@@ -42,13 +62,23 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         HTML: Reader(read_html, (".html", ".htm"), 8 << 20),
         TEXT: Reader(read_text, (".txt",), 16 << 20),
         TICKET: Reader(read_ticket, (".json",), 8 << 20),
+        PDF: Reader(_late("pdf"), (".pdf",), 50 << 20),
+        DOCX: Reader(_late("docx"), (".docx",), 50 << 20),
+        PPTX: Reader(_late("pptx"), (".pptx",), 50 << 20),
+        CSV: Reader(read_csv, (".csv",), 16 << 20),
     }
 )
 MAX_SECTIONS = 50_000
 MAX_LINES = 200_000
 """Of all sections together. Cutting so many takes about 5 s and 400 MB when each line is a paragraph or an item."""
-_ALIASES = {"text/x-markdown": MARKDOWN, "application/xhtml+xml": HTML}
+_ALIASES = {"text/x-markdown": MARKDOWN, "application/xhtml+xml": HTML, "application/csv": CSV, "application/x-pdf": PDF}
 _BY_ENDING = {ending: mime_type for mime_type, reader in READERS.items() for ending in reader.endings}
+
+
+def prepare_readers() -> None:
+    """Loads what reading needs, so that the first document is not slower than the others, and none has to open files for it."""
+    for kind in _LOADED_LATE:
+        import_module(f"services.retriever.{kind}_reader")
 
 
 def mime_type_for(uri_or_path: str) -> str | None:

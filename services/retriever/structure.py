@@ -22,9 +22,30 @@ MAX_LIST_DEPTH = 12
 
 
 class DocumentUnreadable(InvalidArgument):
-    """The content is not what its type says, or holds no text."""
+    """The content is not what its type says."""
 
     reason = "DOCUMENT_UNREADABLE"
+
+
+class DocumentHasNoText(DocumentUnreadable):
+    """The content is what its type says, but there is no text in it: an empty file, a scan, pictures only."""
+
+    reason = "DOCUMENT_HAS_NO_TEXT"
+
+
+class DocumentEncrypted(DocumentUnreadable):
+    """The content is locked with a password."""
+
+    reason = "DOCUMENT_ENCRYPTED"
+
+
+class DocumentTooCostly(InvalidArgument):
+    """Reading was stopped: it took more time or memory than a document may take, or broke the process that read it.
+
+    The reason says which: `DOCUMENT_TAKES_TOO_LONG`, `DOCUMENT_TAKES_TOO_MUCH_MEMORY`, `DOCUMENT_BREAKS_ITS_READER`.
+    """
+
+    reason = "DOCUMENT_TAKES_TOO_LONG"
 
 
 class DocumentTooLarge(InvalidArgument):
@@ -64,7 +85,7 @@ class Section:
     heading_path: tuple[str, ...]
     """The headings above the text, outermost first, the section's own last."""
     anchor: str
-    """What follows `#` in a link to the section, without `#`. Empty: the top of the document."""
+    """What follows `#` in a link to the section, without `#`; or a query that opens it, with its `?`. Empty: the top of the document."""
     blocks: tuple[str, ...]
     """Paragraphs, lists, tables and code in the order of the document. May be empty."""
     kind: str = "section"
@@ -153,13 +174,13 @@ class Outline:
             self._lines = []
 
     def finish(self) -> tuple[Section, ...]:
-        """The sections. Raises DocumentUnreadable when there is no text."""
+        """The sections. Raises DocumentHasNoText when there are none."""
         while self._list_depth:
             self.close_list()
         self._flush_marker()
         self._close()
         if not self._sections:
-            raise DocumentUnreadable("The document holds no text.")
+            raise DocumentHasNoText("The document holds no text.")
         return tuple(self._sections)
 
     def _indent(self) -> str:

@@ -12,6 +12,7 @@ from services.retriever.structure import MAX_HEADING_CHARS, DocumentUnreadable, 
 from services.retriever.text_reader import clean, decode, paragraphs
 
 _COMMENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_QUERY = re.compile(r"\?[A-Za-z0-9_.~-]{1,50}=[A-Za-z0-9_.~-]{1,100}")
 _FACTS = (
     ("state", "State"), ("project", "Project"), ("reporter", "Reporter"), ("assignee", "Assignee"),
     ("created", "Created"), ("updated", "Updated"), ("labels", "Labels"),
@@ -33,11 +34,11 @@ def read_ticket(content: bytes) -> StructuredDocument:
     sections = [_section((title,), "description", ticket.get("description") or "", "description", _facts(ticket))]
     for comment in ticket.get("comments") or ():
         path = (title, clip("Comment" + _by(comment), MAX_HEADING_CHARS))
-        sections.append(_section(path, f"comment-{comment['id']}", comment["body"], "comment"))
+        sections.append(_section(path, _own_query(comment, ticket) or f"comment-{comment['id']}", comment["body"], "comment"))
     solution = ticket.get("solution")
     if solution:
         path = (title, clip("Solution" + _by(solution), MAX_HEADING_CHARS))
-        sections.append(_section(path, "solution", solution["body"], "solution"))
+        sections.append(_section(path, _own_query(solution, ticket) or "solution", solution["body"], "solution"))
     return StructuredDocument(title=title, sections=tuple(s for s in sections if s.blocks), uri=_web_address(ticket.get("url")))
 
 
@@ -75,6 +76,15 @@ def _web_address(url: str | None) -> str:
     except ValueError:
         return ""
     return address if usable and len(address) <= MAX_URI_CHARS and not re.search(r"\s", address) else ""
+
+
+def _own_query(part: dict[str, Any], ticket: dict[str, Any]) -> str:
+    """The query, with its `?`, that leads to a part of the ticket, if its `url` is the ticket's own with one; else empty."""
+    url, own = part.get("url"), ticket.get("url")
+    if not isinstance(url, str) or not own or not _web_address(own) or not url.startswith(own + "?"):
+        return ""
+    query = url.removeprefix(own)
+    return query if _QUERY.fullmatch(query) else ""
 
 
 def _violations(ticket: Any) -> list[Violation]:
@@ -116,6 +126,7 @@ def _violations(ticket: Any) -> list[Violation]:
         text(where + ".", comment, "body", required=True)
         text(where + ".", comment, "author")
         text(where + ".", comment, "created")
+        text(where + ".", comment, "url")
     solution = ticket.get("solution")
     if solution is not None and not isinstance(solution, dict):
         found.append(("solution", "must be an object or null"))
@@ -123,4 +134,5 @@ def _violations(ticket: Any) -> list[Violation]:
         text("solution.", solution, "body", required=True)
         text("solution.", solution, "author")
         text("solution.", solution, "created")
+        text("solution.", solution, "url")
     return found
