@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path, PurePath
 from urllib.parse import quote
 
 from services.chassis.errors import InvalidArgument
+from services.chassis.identity import DEFAULT_TENANT
 from services.retriever.domain import SourceNotAllowed
 from services.retriever.readers import mime_type_for
 
 READ_BYTES = 1 << 20
+
+
+def roots_of(tenant: str, roots: Sequence[Path]) -> Sequence[Path]:
+    """The directories a tenant may read below: those of the settings for the default tenant, a folder of its name in each for another."""
+    return roots if tenant == DEFAULT_TENANT else [root / tenant for root in roots]
 
 
 def allowed(path: str, roots: Sequence[Path]) -> Path:
@@ -54,7 +61,7 @@ async def content(directory: Path, relative: PurePath) -> AsyncIterator[bytes]:
     Raises `InvalidArgument` when it cannot be read.
     """
     try:
-        descriptor = await asyncio.to_thread(_open_within, directory, relative)
+        descriptor = await asyncio.to_thread(open_within, directory, relative)
         with os.fdopen(descriptor, "rb") as file:
             while part := await asyncio.to_thread(file.read, READ_BYTES):
                 yield part
@@ -62,8 +69,25 @@ async def content(directory: Path, relative: PurePath) -> AsyncIterator[bytes]:
         raise InvalidArgument.of([(f"file {relative}", f"cannot be read: {error.strerror or error}")]) from error
 
 
-def _open_within(directory: Path, relative: PurePath) -> int:
+def open_within(directory: Path, relative: PurePath) -> int:
+    """A descriptor of the file, for reading. Links within the directory are resolved first; none is followed while opening.
+
+    Raises OSError, also for what is no file. Each folder is opened by itself, so a folder that becomes a link meanwhile is refused too.
+    """
     target = Path(os.path.realpath(directory / relative))
     if not target.is_relative_to(directory):
         raise OSError("it is now a link that leads out of the directory")
-    return os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    *folders, name = target.relative_to(directory).parts or (".",)
+    folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in folders:
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    finally:
+        os.close(folder)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("it is no file")
+    return descriptor

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.chassis.errors import InvalidArgument
-from services.retriever.directory_source import allowed, content, files, uri_of
+from services.retriever.directory_source import allowed, content, files, roots_of, uri_of
 from services.retriever.domain import SourceNotAllowed
 
 
@@ -76,3 +76,13 @@ async def test_a_link_within_the_directory_is_read(tree: Path) -> None:
 async def test_a_file_that_became_a_link_out_or_went_away_is_an_error_in_plain_words(tree: Path, name: str) -> None:
     with pytest.raises(InvalidArgument, match="cannot be read"):
         await read(tree, name)
+
+
+def test_another_tenant_reads_below_a_folder_of_its_name_only(tmp_path: Path) -> None:
+    (tmp_path / "acme").mkdir()
+    (tmp_path / "pages").mkdir()
+    roots = roots_of("acme", [tmp_path])
+    assert allowed(str(tmp_path / "acme"), roots) == (tmp_path / "acme").resolve()
+    with pytest.raises(SourceNotAllowed):
+        allowed(str(tmp_path / "pages"), roots)
+    assert roots_of("default", [tmp_path]) == [tmp_path]
