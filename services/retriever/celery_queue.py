@@ -21,6 +21,7 @@ log = get_logger(__name__)
 
 QUEUE = "ingest"
 DRAIN = "corella.retriever.drain"
+SYNC_DUE = "corella.retriever.sync_due"
 _MESSAGES_AT_MOST = 8
 
 
@@ -36,6 +37,8 @@ def make_celery(redis_url: str) -> Celery:
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
+        # Celery's stand-in for stderr swallows what our log handler writes to it in the child processes.
+        worker_redirect_stdouts=False,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         broker_connection_retry_on_startup=True,

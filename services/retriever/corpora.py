@@ -1,54 +1,56 @@
-"""Making, showing and deleting corpora."""
+"""Making, showing and deleting corpora. Ids are inner ids (tenancy.py)."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
-from services.chassis.errors import InvalidArgument, Unavailable
+from services.chassis.errors import Unavailable
+from services.chassis.identity import Caller
 from services.chassis.telemetry import get_logger
-from services.retriever.domain import Corpus, CorpusCounts, CorpusExists, CorpusNotEmpty, CorpusNotFound, CorpusWish, RequestIdReused
+from services.retriever.documents import MADE_BY
+from services.retriever.domain import (
+    Corpus,
+    CorpusCounts,
+    CorpusExists,
+    CorpusNeedsReindex,
+    CorpusNotEmpty,
+    CorpusNotFound,
+    CorpusWish,
+    RequestIdReused,
+)
+from services.retriever.embedders import Embedders
 from services.retriever.fsspec_blobs import FsspecBlobs
 from services.retriever.idempotency import Request
+from services.retriever.index_plan import chunking
 from services.retriever.milvus_schema import collection_of
 from services.retriever.milvus_store import MilvusStore
 from services.retriever.names import fresh_id
+from services.retriever.ports import Readers
 from services.retriever.redis_catalog import RedisCatalog
-from services.retriever.remote_embedder import RemoteEmbedder
 
 log = get_logger(__name__)
-
-DEFAULT_MAX_TOKENS = 200
-DEFAULT_OVERLAP_TOKENS = 32
-MIN_MAX_TOKENS = 32
-SPECIAL_TOKENS = 2
-"""What encoders put around a text, such as [CLS] and [SEP]."""
 
 
 class Corpora:
     """The use cases of corpora."""
 
-    def __init__(self, store: MilvusStore, catalog: RedisCatalog, blobs: FsspecBlobs, embedder: RemoteEmbedder) -> None:
+    def __init__(self, store: MilvusStore, catalog: RedisCatalog, blobs: FsspecBlobs, embedder: Embedders, readers: Readers) -> None:
         self._store = store
         self._catalog = catalog
         self._blobs = blobs
         self._embedder = embedder
+        self._readers = readers
 
     async def create(self, wish: CorpusWish, request_id: str) -> Corpus:
         """An empty corpus, bound to the model that serves now."""
-        corpus_id, max_tokens, overlap_tokens = wish.id, wish.max_tokens, wish.overlap_tokens
+        corpus_id = wish.id
         if corpus_id in await self._catalog.leaving():
             await self.delete(corpus_id, force=True, request_id="")
         model = await self._embedder.model()
-        largest = model.max_tokens - SPECIAL_TOKENS
-        max_tokens = max_tokens or min(DEFAULT_MAX_TOKENS, largest)
-        if not MIN_MAX_TOKENS <= max_tokens <= largest:
-            text = f"must be {MIN_MAX_TOKENS} to {largest}: the embedding model takes {model.max_tokens} tokens with its special ones"
-            raise InvalidArgument.of([("corpus.chunking.max_tokens", text)])
-        overlap_tokens = min(DEFAULT_OVERLAP_TOKENS, max_tokens // 2) if overlap_tokens == 0 else max(0, overlap_tokens)
-        if overlap_tokens > max_tokens // 2:
-            raise InvalidArgument.of([("corpus.chunking.overlap_tokens", f"must be at most half of max_tokens ({max_tokens})")])
+        max_tokens, overlap_tokens = chunking(model, wish.max_tokens, wish.overlap_tokens, "corpus.chunking")
         corpus = Corpus(
             id=corpus_id,
             display_name=wish.display_name,
@@ -61,6 +63,8 @@ class Corpora:
             create_time=time.time(),
             collection=collection_of(corpus_id, model.fingerprint, fresh_id()),
             request_id=request_id,
+            default_access=wish.default_access,
+            made_by=MADE_BY,
         )
         # Two creations at the same time would make two collections for one alias.
         async with self._catalog.locked("", [f"create/{corpus_id}"], 60.0, 10.0) as locks:
@@ -78,19 +82,22 @@ class Corpora:
         log.info("corpus_created", corpus=corpus_id, model=model.fingerprint, mode=wish.mode.value)
         return corpus
 
-    async def get(self, corpus_id: str) -> tuple[Corpus, CorpusCounts]:
-        """One corpus with its counts."""
+    async def get(self, caller: Caller, corpus_id: str) -> tuple[Corpus, CorpusCounts]:
+        """One corpus, and how much of it exists for the caller."""
         corpus = await self._store.get(corpus_id)
-        documents, (chunks, embedded) = await asyncio.gather(self._catalog.count(corpus_id), self._store.count(corpus))
+        readable = await self._readers.readable(corpus_id, caller)
+        where = "" if readable.sees_all else readable.expression
+        counting = self._catalog.count(corpus_id, readable), self._store.count(corpus, where)
+        documents, (chunks, embedded) = await asyncio.gather(*counting)
         return corpus, CorpusCounts(documents, chunks, embedded)
 
-    async def list_corpora(self, size: int, after: str) -> tuple[Sequence[tuple[Corpus, CorpusCounts]], str]:
-        """Corpora by id, and where the next page begins."""
-        corpora = [corpus for corpus in await self._store.list_corpora() if corpus.id > after]
+    async def list_corpora(self, caller: Caller, size: int, after: str) -> tuple[Sequence[tuple[Corpus, CorpusCounts]], str]:
+        """The corpora of the caller's tenant by id, and where the next page begins."""
+        corpora = [corpus for corpus in await self._store.list_corpora(caller.tenant) if corpus.id > after]
         page = []
         for corpus in corpora[:size]:
             try:
-                page.append(await self.get(corpus.id))
+                page.append(await self.get(caller, corpus.id))
             except CorpusNotFound:  # deleted at this moment
                 continue
         return page, corpora[size - 1].id if len(corpora) > size else ""
@@ -101,10 +108,10 @@ class Corpora:
         if await self._catalog.answered(request) is not None:
             return
         if corpus_id not in await self._catalog.leaving():
-            await self._store.get(corpus_id)
-            documents = await self._catalog.count(corpus_id)
-            if documents and not force:
-                raise CorpusNotEmpty(corpus_id, documents)
+            with suppress(CorpusNeedsReindex):
+                await self._store.get(corpus_id)
+            if await self._catalog.count(corpus_id) and not force:
+                raise CorpusNotEmpty(corpus_id)
             await self._catalog.begin_forgetting(corpus_id)
         after = ""
         while True:
@@ -115,12 +122,13 @@ class Corpora:
             if not after:
                 break
         await self._store.drop(corpus_id)
+        await self._store.drop_unreferenced(corpus_id)
         await self._blobs.delete_corpus(corpus_id)
         await self._catalog.forget_corpus(corpus_id, request)
         log.info("corpus_deleted", corpus=corpus_id)
 
 
 def _same_or_reused(existing: Corpus, asked: Corpus) -> None:
-    for field in ("display_name", "max_tokens", "overlap_tokens", "metric", "mode"):
+    for field in ("display_name", "max_tokens", "overlap_tokens", "metric", "mode", "default_access"):
         if getattr(existing, field) != getattr(asked, field):
             raise RequestIdReused(asked.request_id)

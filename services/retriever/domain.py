@@ -9,6 +9,8 @@ from enum import Enum
 import numpy as np
 
 from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unavailable
+from services.retriever.access import EVERYONE, NOBODY, NOBODY_ID, Access
+from services.retriever.tenancy import shown
 
 Vector = np.ndarray
 """One vector: float32, shape (dimensions,)."""
@@ -64,9 +66,17 @@ class Model:
     max_tokens: int
 
 
+class IndexState(Enum):
+    """Which part an index of a corpus plays."""
+
+    SERVING = "SERVING"
+    BUILDING = "BUILDING"
+    PREVIOUS = "PREVIOUS"
+
+
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus as it was created. Everything here is kept with its collection, so that searching needs nothing else."""
+    """A corpus with one of its indexes. Everything here is kept with its collection, so that searching needs nothing else."""
 
     id: str
     display_name: str
@@ -79,11 +89,17 @@ class Corpus:
     create_time: float
     collection: str
     request_id: str = ""
+    default_access: Access = EVERYONE
+    """Who may read new documents that bring no access: EVERYONE or NOBODY."""
+    made_by: str = ""
+    """Versions of chunker and analysis that the index was begun with."""
+    index_time: float = 0.0
+    """When the index was begun; 0 for a corpus's first, which is as old as the corpus."""
 
     @property
     def name(self) -> str:
-        """Resource name."""
-        return f"corpora/{self.id}"
+        """Resource name, as the tenant knows it; `id` is the inner one (see tenancy.py)."""
+        return f"corpora/{shown(self.id)}"
 
 
 @dataclass(frozen=True)
@@ -96,6 +112,7 @@ class CorpusWish:
     overlap_tokens: int
     metric: Metric
     mode: EmbeddingMode
+    default_access: Access = EVERYONE
 
 
 @dataclass(frozen=True)
@@ -105,6 +122,27 @@ class CorpusCounts:
     documents: int
     chunks: int
     embedded_chunks: int
+
+
+@dataclass(frozen=True)
+class Index:
+    """One index of a corpus, and how much is in it."""
+
+    corpus: Corpus
+    state: IndexState
+    chunks: int
+    embedded_chunks: int
+    pending_documents: int
+    """Documents whose present version it lacks."""
+
+
+@dataclass(frozen=True)
+class IndexWish:
+    """An index to be made. 0 tokens and no mode: as it is; an overlap of -1 means none."""
+
+    max_tokens: int = 0
+    overlap_tokens: int = 0
+    mode: EmbeddingMode | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +159,9 @@ class Version:
     generation: str
     blob: str
     traceparent: str = ""
+    access: str = ""
+    """Who may read it, as `Access.text`, on its way in. Empty: what the document has, or for a new one the corpus's default. The catalog
+    keeps it with the document, not here."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +178,10 @@ class Document:
     create_time: float
     update_time: float
     embedded_chunk_count: int = 0
+    access: Access = NOBODY
+    access_id: int = NOBODY_ID
+    source: str = ""
+    """Id of the source that keeps it current; empty for one that was handed in."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +215,8 @@ class Chunk:
     metadata: Mapping[str, str]
     has_vector: bool = False
     vector: Vector | None = None
+    access: int = NOBODY_ID
+    """Number of who may read it; whoever stores a chunk without saying so stores it for nobody."""
 
 
 @dataclass(frozen=True)
@@ -248,7 +295,7 @@ class CorpusNotFound(NotFound):
     reason = "CORPUS_NOT_FOUND"
 
     def __init__(self, corpus_id: str) -> None:
-        super().__init__(f"There is no corpus `{corpus_id}`.", corpus=f"corpora/{corpus_id}")
+        super().__init__(f"There is no corpus `{shown(corpus_id)}`.", corpus=f"corpora/{shown(corpus_id)}")
 
 
 class CorpusExists(AlreadyExists):
@@ -257,7 +304,7 @@ class CorpusExists(AlreadyExists):
     reason = "CORPUS_EXISTS"
 
     def __init__(self, corpus_id: str) -> None:
-        super().__init__(f"There is a corpus `{corpus_id}` already.", corpus=f"corpora/{corpus_id}")
+        super().__init__(f"There is a corpus `{shown(corpus_id)}` already.", corpus=f"corpora/{shown(corpus_id)}")
 
 
 class CorpusNotEmpty(FailedPrecondition):
@@ -265,12 +312,10 @@ class CorpusNotEmpty(FailedPrecondition):
 
     reason = "CORPUS_NOT_EMPTY"
 
-    def __init__(self, corpus_id: str, documents: int) -> None:
-        super().__init__(
-            f"The corpus `{corpus_id}` holds {documents:,} documents; set `force` to delete them with it.",
-            corpus=f"corpora/{corpus_id}",
-            documents=documents,
-        )
+    def __init__(self, corpus_id: str) -> None:
+        # No count: some of them may be documents that the caller may not know of.
+        name = shown(corpus_id)
+        super().__init__(f"The corpus `{name}` holds documents; set `force` to delete them with it.", corpus=f"corpora/{name}")
 
 
 class DocumentNotFound(NotFound):
@@ -289,11 +334,85 @@ class ModelMismatch(FailedPrecondition):
 
     def __init__(self, corpus: Corpus, serving: str) -> None:
         super().__init__(
-            f"The corpus `{corpus.id}` was indexed by embedding model {corpus.fingerprint}, but {serving} serves now. "
-            "Search by keyword, serve the former model again, or index the documents anew in another corpus.",
+            f"The corpus `{shown(corpus.id)}` was indexed by embedding model {corpus.fingerprint}, but {serving} serves now. "
+            "Search by keyword, serve the former model as well (`former_embedders`), and index the corpus anew (`ReindexCorpus`).",
             corpus=corpus.name,
             corpus_fingerprint=corpus.fingerprint,
             serving_fingerprint=serving,
+        )
+
+
+class DocumentNotReadable(PermissionDenied):
+    """An administrator sees that the document exists, and may not read it."""
+
+    reason = "DOCUMENT_NOT_READABLE"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"You may not read the document `{name}`.", document=name)
+
+
+class CorpusNeedsReindex(FailedPrecondition):
+    """The corpus was made by a version that kept no access with its chunks."""
+
+    reason = "CORPUS_NEEDS_REINDEX"
+
+    def __init__(self, corpus_id: str) -> None:
+        name = shown(corpus_id)
+        super().__init__(
+            f"The corpus `{name}` was made by a version of Corella that did not keep who may read what, so nothing of it is returned. "
+            "Delete it and ingest its documents anew.",
+            corpus=f"corpora/{name}",
+        )
+
+
+class ReindexNotNeeded(FailedPrecondition):
+    """A new index would be built as the present one was."""
+
+    reason = "REINDEX_NOT_NEEDED"
+
+    def __init__(self, corpus_id: str) -> None:
+        name = shown(corpus_id)
+        super().__init__(
+            f"The corpus `{name}` is indexed by this model and in this way already; set `force` to build its index anew all the same.",
+            corpus=f"corpora/{name}",
+        )
+
+
+class ReindexUnderWay(FailedPrecondition):
+    """Another index of the corpus is being written at this moment."""
+
+    reason = "REINDEX_UNDER_WAY"
+
+    def __init__(self, corpus_id: str, operation: str) -> None:
+        name = shown(corpus_id)
+        super().__init__(
+            f"The corpus `{name}` is being indexed anew by `operations/{operation}`; wait for it, or cancel it.",
+            corpus=f"corpora/{name}",
+            operation=f"operations/{operation}",
+        )
+
+
+class NoFormerIndex(FailedPrecondition):
+    """The corpus has no former index."""
+
+    reason = "NO_FORMER_INDEX"
+
+    def __init__(self, corpus_id: str) -> None:
+        name = shown(corpus_id)
+        super().__init__(f"The corpus `{name}` has no former index to go back to.", corpus=f"corpora/{name}")
+
+
+class ReindexIncomplete(FailedPrecondition):
+    """Some documents could not be written to the new index."""
+
+    reason = "REINDEX_INCOMPLETE"
+
+    def __init__(self, corpus_id: str, documents: int) -> None:
+        name = shown(corpus_id)
+        super().__init__(
+            f"The corpus `{name}` was not switched: {documents:,} of its documents could not be written to the other index. "
+            "Change or delete them, repeat the call to try them again, or set `force` to switch without them.",
+            corpus=f"corpora/{name}",
         )
 
 

@@ -28,6 +28,11 @@ def expression(conditions: Iterable[Condition]) -> str:
     return " and ".join(_one(condition) for condition in conditions)
 
 
+def all_of(*expressions: str) -> str:
+    """An expression that holds where all of these do; empty ones hold everywhere."""
+    return " and ".join(f"({each})" for each in expressions if each)
+
+
 def key_label(key: str) -> str:
     """Stands for the presence of a key."""
     return "k" + _digest("key", key)

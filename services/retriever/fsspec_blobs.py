@@ -58,6 +58,13 @@ class FsspecBlobs:
             except FileNotFoundError:
                 continue
 
+    async def count_of_document(self, corpus: str, document: str) -> int:
+        """How many blobs of a document there are."""
+        try:
+            return len(cast(list[str], await self._run(self._fs.find, self._full(f"{corpus}/{document}"))))
+        except FileNotFoundError:
+            return 0
+
     async def delete_corpus(self, corpus: str) -> None:
         """Deletes all blobs of a corpus."""
         try:

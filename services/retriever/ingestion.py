@@ -1,7 +1,7 @@
 """Indexes documents that were handed in: claims some, reads, cuts, embeds and stores them, and says how each ended.
 
-    claim ─ read and cut (thread) ─ reuse vectors of unchanged chunks ─ embed the others, of all documents together ─ lock ─ upsert ─
-    delete what the old version left ─ ACTIVE
+    claim ─ read (child process) ─ cut (thread) ─ reuse vectors of unchanged chunks ─ embed the others, of all documents together ─ lock ─
+    upsert ─ delete what the old version left ─ ACTIVE
 
 A document may be claimed again by another worker at any moment when this one shows no sign of life; every step may be repeated and
 gives the same outcome.
@@ -14,20 +14,19 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-import numpy as np
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 
 from services.chassis.errors import CorellaError, DeadlineExceeded, ResourceExhausted, Unavailable
 from services.chassis.telemetry import get_logger, meter, tracer
-from services.retriever.chunking import cut, embedding_text
-from services.retriever.domain import Chunk, Claimed, Corpus, CorpusNotFound, DocumentFailure, EmbeddingMode, ModelMismatch
+from services.retriever.domain import Claimed, Corpus, CorpusNotFound, DocumentFailure, EmbeddingMode
+from services.retriever.embedders import Embedders
 from services.retriever.fsspec_blobs import FsspecBlobs
 from services.retriever.milvus_store import MilvusStore
-from services.retriever.names import chunk_ids, document_name, fresh_id
-from services.retriever.readers import read_document
+from services.retriever.names import document_name, fresh_id
+from services.retriever.parsing_sandbox import ParsingSandbox
+from services.retriever.preparing import Prepared, Preparing
 from services.retriever.redis_catalog import RedisCatalog
-from services.retriever.remote_embedder import RemoteEmbedder
 from services.retriever.settings import WorkerSettings
 
 log = get_logger(__name__)
@@ -38,28 +37,33 @@ _LOCK_SECONDS = 15.0
 _LOCK_WAIT_SECONDS = 20.0
 
 _documents = meter.create_counter("corella.ingest.documents", description="Documents worked on, by how they ended.")
-_chunks = meter.create_counter("corella.ingest.chunks", description="Chunks written, by where their vectors came from.")
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Prepared:
-    """A document with its chunks; those that need no embedding have their vectors."""
+    """A document with its chunks."""
 
     document: Claimed
-    title: str
-    chunks: list[Chunk]
+    made: Prepared
 
 
 class Ingestion:
     """Works on documents until none is waiting. One per process."""
 
     def __init__(
-        self, store: MilvusStore, catalog: RedisCatalog, blobs: FsspecBlobs, embedder: RemoteEmbedder, settings: WorkerSettings
+        self,
+        store: MilvusStore,
+        catalog: RedisCatalog,
+        blobs: FsspecBlobs,
+        embedder: Embedders,
+        *,
+        sandbox: ParsingSandbox,
+        settings: WorkerSettings,
     ) -> None:
         self._store = store
         self._catalog = catalog
         self._blobs = blobs
-        self._embedder = embedder
+        self._preparing = Preparing(store, blobs, embedder, sandbox=sandbox, embed_texts=settings.embed_texts)
         self._settings = settings
         self._owner = fresh_id()
 
@@ -73,7 +77,8 @@ class Ingestion:
         with tracer.start_as_current_span("ingest documents", links=links, attributes={"corella.documents": len(claimed)}):
             async with self._leased(claimed) as lease:
                 try:
-                    corpus = await self._store.get(claimed[0].corpus)
+                    # Looked up after the claim: while a document of the corpus is in hand, no other index begins to answer.
+                    corpus = await self._store.get(claimed[0].corpus, now=True)
                     await self._work(corpus, claimed, lease)
                 except PASSING as error:
                     await self._retry_later(claimed, lease, error)
@@ -95,7 +100,8 @@ class Ingestion:
             lease.doing = f"reading {document.version.uri}"
             with tracer.start_as_current_span("read document", attributes={"corella.document": document_name(corpus.id, document.id)}):
                 try:
-                    prepared.append(await self._prepare(corpus, document))
+                    stored_in = [] if document.untouched else [corpus]
+                    prepared.append(_Prepared(document, await self._preparing.read(corpus, document.id, document.version, stored_in)))
                 except PASSING:
                     raise
                 except CorellaError as error:
@@ -107,73 +113,16 @@ class Ingestion:
                     await self._fail(document, lease, DocumentFailure(text, reason="DOCUMENT_UNREADABLE"))
         if corpus.mode is EmbeddingMode.EAGER:
             lease.doing = f"embedding {prepared[0].document.version.uri}" if prepared else ""
-            await self._embed(corpus, prepared)
+            await self._preparing.embed(corpus, [each.made for each in prepared])
         await self._write(corpus, prepared, lease)
-
-    async def _prepare(self, corpus: Corpus, document: Claimed) -> _Prepared:
-        content = await self._blobs.read(document.version.blob)
-        count_tokens = self._embedder.counter(asyncio.get_running_loop())
-
-        def read_and_cut() -> _Prepared:
-            version = document.version
-            read = read_document(content, version.mime_type, version.uri, version.title)
-            pieces = cut(read, corpus.max_tokens, corpus.overlap_tokens, count_tokens)
-            ids = chunk_ids(document.id, [embedding_text(read.title, piece.heading_path, piece.text) for piece in pieces])
-            chunks = [
-                Chunk(
-                    id=chunk_id,
-                    document_id=document.id,
-                    generation=version.generation,
-                    uri=read.uri or version.uri,
-                    anchor=piece.anchor,
-                    title=read.title,
-                    heading_path=piece.heading_path,
-                    text=piece.text,
-                    index=piece.index,
-                    kind=piece.kind,
-                    metadata=version.metadata,
-                )
-                for chunk_id, piece in zip(ids, pieces, strict=True)
-            ]
-            return _Prepared(document, read.title, chunks)
-
-        prepared = await asyncio.to_thread(read_and_cut)
-        if not document.untouched:
-            # An id follows from what is embedded, so a chunk that is there already has the right vector.
-            stored = await self._store.fetch(corpus, [chunk.id for chunk in prepared.chunks], with_vectors=True)
-            vectors = {chunk.id: chunk.vector for chunk in stored if chunk.vector is not None}
-            prepared.chunks = [replace(chunk, vector=vectors.get(chunk.id)) for chunk in prepared.chunks]
-            _chunks.add(len(vectors), {"corella.vector": "reused"})
-        return prepared
-
-    async def _embed(self, corpus: Corpus, prepared: Sequence[_Prepared]) -> None:
-        """Gives every chunk a vector; texts of all documents go to the embedder together."""
-        missing = [(each, place) for each in prepared for place, chunk in enumerate(each.chunks) if chunk.vector is None]
-        size = self._settings.embed_texts
-
-        async def embed(part: Sequence[tuple[_Prepared, int]]) -> np.ndarray:
-            chunks = [each.chunks[place] for each, place in part]
-            texts = [embedding_text(chunk.title, chunk.heading_path, chunk.text) for chunk in chunks]
-            vectors, fingerprint = await self._embedder.embed_documents(texts)
-            if fingerprint != corpus.fingerprint:
-                raise ModelMismatch(corpus, fingerprint)
-            return vectors
-
-        parts = [missing[start : start + size] for start in range(0, len(missing), size)]
-        # Two calls under way keep the embedder busy while the answer of one is on its way.
-        for start in range(0, len(parts), 2):
-            pair = parts[start : start + 2]
-            for part, vectors in zip(pair, await asyncio.gather(*map(embed, pair)), strict=True):
-                for (each, place), vector in zip(part, vectors, strict=True):
-                    each.chunks[place] = replace(each.chunks[place], vector=vector)
-        _chunks.add(len(missing), {"corella.vector": "computed"})
 
     async def _write(self, corpus: Corpus, prepared: Sequence[_Prepared], lease: _Lease) -> None:
         ids = [each.document.id for each in prepared]
         async with self._catalog.locked(corpus.id, ids, _LOCK_SECONDS, _LOCK_WAIT_SECONDS) as locks:
             await lease.renew()
-            mine = [each for each in prepared if each.document.id in locks.held and each.document.id not in lease.lost]
-            chunks = [chunk for each in mine for chunk in each.chunks]
+            grants = await self._catalog.grants(self._owner, [each.document for each in prepared if each.document.id in locks.held])
+            mine = [each for each in prepared if each.document.id in grants]
+            chunks = [replace(chunk, access=grants[each.document.id]) for each in mine for chunk in each.made.chunks]
             for start in range(0, len(chunks), 1_000):
                 # The lock outlives a call of the store, so nothing is written after someone else may have deleted the document.
                 if not await locks.renewed():
@@ -183,8 +132,9 @@ class Ingestion:
                 document = each.document
                 if not document.untouched:
                     await self._store.delete_document(corpus, document.id, keep_generation=document.version.generation)
-                embedded = sum(chunk.vector is not None for chunk in each.chunks)
-                unused = await self._catalog.finish(document, self._owner, len(each.chunks), embedded, each.title)
+                made = each.made
+                counts = len(made.chunks), made.embedded
+                unused = await self._catalog.finish(document, self._owner, *counts, made.title, corpus.collection)
                 lease.done(document)
                 _documents.add(1, {"corella.document.state": "ACTIVE"})
                 if unused:

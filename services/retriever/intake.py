@@ -14,6 +14,7 @@ from services.retriever.domain import Corpus, Version
 from services.retriever.milvus_store import MilvusStore
 from services.retriever.names import corpus_id_of, document_id
 from services.retriever.settings import LimitSettings
+from services.retriever.tenancy import inner
 
 MAX_PART_BYTES = 1 << 20
 
@@ -27,33 +28,35 @@ class Intake:
         self._limits = limits
         self._import_roots = import_roots
 
-    async def from_stream(self, parts: AsyncIterator[retriever_pb2.IngestDocumentsRequest]) -> str:
+    async def from_stream(self, tenant: str, parts: AsyncIterator[retriever_pb2.IngestDocumentsRequest]) -> str:
         """Takes a stream in. Returns the id of the operation."""
         first = await anext(parts, None)
         if first is None or first.WhichOneof("part") != "start":
             raise InvalidArgument.of([("start", "must be the first message of the stream")])
         requests.check(requests.request_id(first.start.request_id))
-        corpus = await self._store.get(corpus_id_of(first.start.parent, "start.parent"))
+        corpus = await self._store.get(inner(tenant, corpus_id_of(first.start.parent, "start.parent")))
         stream = _Parts(parts)
         received: list[tuple[str, Version]] = []
         try:
             while (document := await stream.next_document()) is not None:
                 incoming = requests.incoming(document, f"documents[{len(received)}]")
                 await self._receive(corpus, incoming, stream.content(), received)
-            return await self._commit(corpus, received, first.start.request_id)
+            operation = await self._commit(corpus, received, first.start.request_id)
         except BaseException:
             await asyncio.shield(self._documents.discard(received))
             raise
+        await self._documents.regrant_waiting(corpus, [made for made, _ in received])
+        return operation
 
-    async def from_directory(self, request: retriever_pb2.ImportDocumentsRequest) -> str:
+    async def from_directory(self, tenant: str, request: retriever_pb2.ImportDocumentsRequest) -> str:
         """Reads a directory. Returns the id of the operation."""
         violations: list[Violation] = requests.request_id(request.request_id)
         if request.WhichOneof("source") != "directory":
             violations.append(("directory", "is required"))
         requests.check(violations)
-        corpus = await self._store.get(corpus_id_of(request.parent, "parent"))
+        corpus = await self._store.get(inner(tenant, corpus_id_of(request.parent, "parent")))
         source = request.directory
-        root = directory_source.allowed(source.path, self._import_roots)
+        root = directory_source.allowed(source.path, directory_source.roots_of(tenant, self._import_roots))
         paths = await asyncio.to_thread(lambda: list(directory_source.files(root, source.include, source.exclude)))
         received: list[tuple[str, Version]] = []
         try:
@@ -61,10 +64,12 @@ class Intake:
                 uri = directory_source.uri_of(root, path, source.base_uri)
                 incoming = requests.incoming(retriever_pb2.Document(uri=uri), f"file {path}")
                 await self._receive(corpus, incoming, directory_source.content(root, path), received)
-            return await self._commit(corpus, received, request.request_id)
+            operation = await self._commit(corpus, received, request.request_id)
         except BaseException:
             await asyncio.shield(self._documents.discard(received))
             raise
+        await self._documents.regrant_waiting(corpus, [made for made, _ in received])
+        return operation
 
     async def _receive(
         self, corpus: Corpus, incoming: Incoming, content: AsyncIterator[bytes], received: list[tuple[str, Version]]

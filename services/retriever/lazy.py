@@ -37,11 +37,16 @@ def nearness(metric: Metric, query: Vector, vectors: np.ndarray) -> np.ndarray:
     return products / np.maximum(lengths, np.finfo(np.float32).tiny)
 
 
-async def embed_hits(passages: Passages, embedder: Embedder, corpus: Corpus, ids: Sequence[str], seconds: float) -> list[Chunk]:
-    """Embeds these chunks, best first, as many as the time allows, and returns them with their vectors. Writes nothing."""
+async def embed_hits(  # noqa: PLR0917 each is a different thing
+    passages: Passages, embedder: Embedder, corpus: Corpus, ids: Sequence[str], where: str, seconds: float
+) -> list[Chunk]:
+    """Embeds those of these chunks that fulfil `where`, best first, as many as the time allows, and returns them with their vectors.
+
+    Writes nothing.
+    """
     ends_at = time.monotonic() + seconds
     places = {chunk_id: place for place, chunk_id in enumerate(ids)}
-    chunks = sorted(await passages.fetch(corpus, ids), key=lambda chunk: places[chunk.id])
+    chunks = sorted(await passages.fetch(corpus, ids, where), key=lambda chunk: places[chunk.id])
     embedded: list[Chunk] = []
     for start in range(0, len(chunks), _BATCH):
         left = ends_at - time.monotonic()
@@ -57,7 +62,7 @@ async def embed_hits(passages: Passages, embedder: Embedder, corpus: Corpus, ids
 
 async def with_vectors(embedder: Embedder, corpus: Corpus, chunks: Sequence[Chunk]) -> list[Chunk]:
     """The chunks with their vectors. Raises `ModelMismatch`."""
-    vectors, fingerprint = await embedder.embed_documents([text_of(chunk) for chunk in chunks])
+    vectors, fingerprint = await embedder.embed_documents([text_of(chunk) for chunk in chunks], corpus.fingerprint)
     if fingerprint != corpus.fingerprint:
         raise ModelMismatch(corpus, fingerprint)
     return [replace(chunk, vector=vector, has_vector=True) for chunk, vector in zip(chunks, vectors, strict=True)]
@@ -67,7 +72,7 @@ async def write_back(passages: Passages, locking: Locking, corpus: Corpus, embed
     """Adds the vectors to the store. Returns how many chunks were written.
 
     A chunk may have been deleted or replaced since it was read. Nothing is written without the lock of its document, and under the lock
-    each chunk is compared with what is stored now: a deleted chunk does not come back.
+    each chunk is compared with what is stored now: a deleted chunk does not come back, and who may read it stays as it is.
     """
     documents = {chunk.document_id for chunk in embedded}
     async with locking.locked(corpus.id, sorted(documents), _LOCK_SECONDS, 0.0) as locks:

@@ -9,6 +9,9 @@ do not suit several clients:
 - Small segments are merged at once. It computes BM25's document frequencies within each segment, so a document added alone would
   score as if no word were rare.
 - Rows leave the memory table early, because its BM25 index is rebuilt for every search (8,000 rows: 1.7 s; flushed: 0.03 s).
+- A vector search under a filter that admits few chunks is exact. Its HNSW index would look at as many chunks as ever and drop those
+  that are not admitted: of 20,000 chunks with 2 % admitted it found a third of the nearest, and half as many as it was asked for. A Milvus
+  server turns to an exact search by itself.
 - SIGTERM closes the files in order.
 
 A Milvus server needs none of this. Services talk to both in the same way.
@@ -17,14 +20,50 @@ A Milvus server needs none of this. Services talk to both in the same way.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import signal
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 MEMORY_TABLE_BYTES = 16 * 2**20
 MERGE_BELOW_BYTES = 64 * 2**20
 """Segments smaller than this (about 25,000 chunks) become one at every flush."""
+
+EXACT_BELOW_SHARE = 0.7
+"""Share of admitted chunks below which a segment is searched exactly. That many vectors are compared sooner than the engine has prepared
+the search of the segment, and above it the index, told to look a little longer, finds what there is."""
+
+
+def search_exactly_where_few_are_admitted(index_class: Any) -> None:
+    """Gives Milvus Lite's HNSW index (`faiss_hnsw.FaissHnswIndex`) the second way of searching."""
+    import numpy as np
+
+    # What Python may call with was widened after the stubs were made from the C++ signatures.
+    faiss: Any = importlib.import_module("faiss")
+
+    by_graph = index_class.search
+
+    def search(self: Any, queries: Any, top_k: int, valid_mask: Any = None, params: dict[str, Any] | None = None) -> Any:
+        if valid_mask is None or not self.num_vectors or top_k <= 0:
+            return by_graph(self, queries, top_k, valid_mask, params)
+        share = np.count_nonzero(valid_mask) / self.num_vectors
+        if share >= EXACT_BELOW_SHARE:
+            longer = round((params or {}).get("ef", 64) / share)
+            return by_graph(self, queries, top_k, valid_mask, {**(params or {}), "ef": longer})
+        asked = np.atleast_2d(np.asarray(queries, dtype=np.float32))
+        if self.metric == "COSINE":
+            asked = asked / np.maximum(np.linalg.norm(asked, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        admitted = faiss.IDSelectorBitmap(np.packbits(valid_mask, bitorder="little"))
+        vectors = faiss.downcast_index(self._index.storage)
+        found, places = vectors.search(np.ascontiguousarray(asked), top_k, params=faiss.SearchParameters(sel=admitted))
+        distances = np.full(places.shape, np.inf, dtype=np.float32)
+        for at in np.argwhere(places >= 0):
+            distances[tuple(at)] = self._normalize_distance(float(found[tuple(at)]))
+        return places, distances
+
+    index_class.search = search
 
 
 def main() -> None:
@@ -39,9 +78,12 @@ def main() -> None:
     os.environ.setdefault("MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES", str(MEMORY_TABLE_BYTES))
     from milvus_lite.adapter.grpc.server import run_server
     from milvus_lite.engine import compaction
+    from milvus_lite.index import faiss_hnsw
 
     compaction.COMPACTION_MIN_FILES_PER_BUCKET = 2
     compaction.COMPACTION_BUCKET_BOUNDARIES = [MERGE_BELOW_BYTES]
+
+    search_exactly_where_few_are_admitted(faiss_hnsw.FaissHnswIndex)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from google.protobuf import duration_pb2
 
 from corella.v1 import retriever_pb2
 from services.chassis.operations_messages import timestamp
-from services.retriever.domain import Chunk, Corpus, CorpusCounts, Document, Found, Metric, Passage
+from services.retriever.access import Access
+from services.retriever.domain import Chunk, Corpus, CorpusCounts, Document, Found, Index, Metric, Passage
 from services.retriever.names import chunk_name, document_name
+from services.retriever.source_domain import source_name
+from services.retriever.tenancy import shown
 
 _METRICS = {
     Metric.COSINE: retriever_pb2.METRIC_COSINE,
@@ -18,12 +21,12 @@ _METRICS = {
 }
 
 
-def corpus_message(corpus: Corpus, counts: CorpusCounts) -> retriever_pb2.Corpus:
-    """A corpus."""
+def corpus_message(corpus: Corpus, counts: CorpusCounts, indexes: Sequence[Index] = ()) -> retriever_pb2.Corpus:
+    """A corpus, where they were asked for with its indexes."""
     return retriever_pb2.Corpus(
         name=corpus.name,
         display_name=corpus.display_name,
-        chunking=retriever_pb2.Chunking(max_tokens=corpus.max_tokens, overlap_tokens=corpus.overlap_tokens or -1),
+        chunking=_chunking(corpus),
         metric=_METRICS[corpus.metric],
         embedding_mode=f"EMBEDDING_MODE_{corpus.mode.value}",
         embedding_model_fingerprint=corpus.fingerprint,
@@ -31,7 +34,31 @@ def corpus_message(corpus: Corpus, counts: CorpusCounts) -> retriever_pb2.Corpus
         chunk_count=counts.chunks,
         embedded_chunk_count=counts.embedded_chunks,
         create_time=timestamp(corpus.create_time),
+        default_access=f"ACCESS_LEVEL_{corpus.default_access.level.value}",
+        indexes=[_index(index) for index in indexes],
     )
+
+
+def _chunking(corpus: Corpus) -> retriever_pb2.Chunking:
+    return retriever_pb2.Chunking(max_tokens=corpus.max_tokens, overlap_tokens=corpus.overlap_tokens or -1)
+
+
+def _index(index: Index) -> retriever_pb2.Index:
+    return retriever_pb2.Index(
+        state=f"INDEX_STATE_{index.state.value}",
+        embedding_model_fingerprint=index.corpus.fingerprint,
+        chunking=_chunking(index.corpus),
+        embedding_mode=f"EMBEDDING_MODE_{index.corpus.mode.value}",
+        chunk_count=index.chunks,
+        embedded_chunk_count=index.embedded_chunks,
+        pending_document_count=index.pending_documents,
+        create_time=timestamp(index.corpus.index_time or index.corpus.create_time),
+    )
+
+
+def access_message(access: Access) -> retriever_pb2.Access:
+    """Who may read a document."""
+    return retriever_pb2.Access(level=f"ACCESS_LEVEL_{access.level.value}", users=sorted(access.users), groups=sorted(access.groups))
 
 
 def document_message(document: Document, content: bytes = b"") -> retriever_pb2.Document:
@@ -49,6 +76,8 @@ def document_message(document: Document, content: bytes = b"") -> retriever_pb2.
         embedded_chunk_count=document.embedded_chunk_count,
         create_time=timestamp(document.create_time),
         update_time=timestamp(document.update_time),
+        access=access_message(document.access),
+        source=source_name(shown(document.corpus), document.source) if document.source else "",
         content=content,
     )
     if document.error:
@@ -72,7 +101,12 @@ def search_message(found: Found) -> retriever_pb2.SearchResponse:
 
 
 def uri_with_anchor(uri: str, anchor: str) -> str:
-    """Where a section can be read. The document's own fragment, if it has one, stands for sections without an anchor."""
+    """Where a section can be read. The document's own fragment, if it has one, stands for sections without an anchor.
+
+    An anchor that begins with `?` is a query: some pages are opened at a part of theirs by one.
+    """
+    if anchor.startswith("?"):
+        return uri.partition("#")[0] + anchor
     return f"{uri.partition('#')[0]}#{anchor}" if anchor else uri
 
 

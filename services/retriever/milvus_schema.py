@@ -2,8 +2,10 @@
 
     corella_a_{corpus}                     alias; what it points to is the corpus
     corella_c_{corpus}_{fp8}_{unique}      collection: one corpus, one embedding model, one creation
+    {corpus}                               the inner id (tenancy.py) with `_` for `-` and `X` for `.`: `acmeXhandbook` is the tenant's
 
-The settings travel with the collection, so that a search needs no other store. The unique part makes sure that a worker that
+A corpus has up to two indexes, each a collection: see reindexing.py. The settings travel with the collection, so that a search needs no
+other store. The unique part makes sure that a worker that
 outlives the deletion of a corpus cannot write into a new one of the same name.
 """
 
@@ -19,8 +21,9 @@ import numpy as np
 from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusClient
 from pymilvus.milvus_client.index import IndexParams
 
+from services.retriever.access import access_of
 from services.retriever.analysis import ANALYSIS_VERSION, analyse
-from services.retriever.domain import Chunk, Corpus, EmbeddingMode, Metric
+from services.retriever.domain import Chunk, Corpus, CorpusNeedsReindex, EmbeddingMode, Metric
 from services.retriever.filters import LABELS_FIELD, labels
 
 SETTINGS_PROPERTY = "corella.corpus"
@@ -33,19 +36,46 @@ BM25_B = 0.75
 
 MAX_VARCHAR_BYTES = 65_535
 LABELS_BYTES = 4_096
+ACCESS_FIELD = "access"
+"""Number of who may read the chunk (access.py). A scalar with an index: a filter on an array field costs ten times as much."""
 CHUNK_FIELDS = [
     "id", "document_id", "generation", "uri", "anchor", "title", "heading_path", "text", "position", "kind", "metadata", "has_vector",
+    ACCESS_FIELD,
 ]  # fmt: skip
 
 
 def alias_of(corpus_id: str) -> str:
-    """The alias of a corpus."""
-    return ALIAS_PREFIX + corpus_id.replace("-", "_")
+    """The alias of a corpus, by its inner id."""
+    return ALIAS_PREFIX + _spelt(corpus_id)
+
+
+def corpus_in(name: str) -> str:
+    """The inner id of the corpus an alias or a collection is named for."""
+    if name.startswith(ALIAS_PREFIX):
+        spelt = name.removeprefix(ALIAS_PREFIX)
+    else:
+        spelt = name.removeprefix(COLLECTION_PREFIX).rpartition("_")[0].rpartition("_")[0]
+    return spelt.replace("_", "-").replace("X", ".")
 
 
 def collection_of(corpus_id: str, fingerprint: str, unique: str) -> str:
     """The name of a new collection."""
-    return f"{COLLECTION_PREFIX}{corpus_id.replace('-', '_')}_{hashlib.sha256(fingerprint.encode()).hexdigest()[:8]}_{unique[:8]}"
+    return f"{collection_stem(corpus_id)}{hashlib.sha256(fingerprint.encode()).hexdigest()[:8]}_{unique[:8]}"
+
+
+def collection_stem(corpus_id: str) -> str:
+    """How the names of a corpus's collections begin."""
+    return f"{COLLECTION_PREFIX}{_spelt(corpus_id)}_"
+
+
+def is_collection_of(name: str, corpus_id: str) -> bool:
+    """Whether a collection is, or was, the corpus's."""
+    stem = collection_stem(corpus_id)
+    return name.startswith(stem) and len(name) == len(stem) + 17
+
+
+def _spelt(corpus_id: str) -> str:
+    return corpus_id.replace("-", "_").replace(".", "X")
 
 
 def schema(dimensions: int) -> CollectionSchema:
@@ -59,6 +89,7 @@ def schema(dimensions: int) -> CollectionSchema:
     made.add_field("position", DataType.INT64)
     made.add_field("kind", DataType.VARCHAR, max_length=64)
     made.add_field(LABELS_FIELD, DataType.VARCHAR, max_length=LABELS_BYTES)
+    made.add_field(ACCESS_FIELD, DataType.INT64)
     # What BM25 sees is the output of analysis.py. Its terms hold letters and digits only, so that this tokenizer, the same on Milvus
     # and Milvus Lite, merely splits at blanks.
     standard = {"tokenizer": "standard"}
@@ -78,7 +109,7 @@ def indexes(metric: Metric) -> IndexParams:
     made.add_index("vector", index_type="HNSW", metric_type=metric.value, params={"M": 16, "efConstruction": 200})
     bm25 = {"bm25_k1": BM25_K1, "bm25_b": BM25_B}
     made.add_index("bm25", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25", params=bm25)
-    for name in ("document_id", "generation", LABELS_FIELD):
+    for name in ("document_id", "generation", LABELS_FIELD, ACCESS_FIELD):
         made.add_index(name, index_type="INVERTED")
     return made
 
@@ -86,14 +117,28 @@ def indexes(metric: Metric) -> IndexParams:
 def settings_text(corpus: Corpus) -> str:
     """The settings of a corpus as kept in the collection's properties."""
     fields = asdict(corpus) | {"metric": corpus.metric.value, "mode": corpus.mode.value, "analysis_version": ANALYSIS_VERSION}
+    fields["default_access"] = corpus.default_access.text
     return json.dumps(fields, ensure_ascii=True)
 
 
 def corpus_of(properties: Mapping[str, Any]) -> Corpus:
-    """The corpus whose settings are in these properties. Raises `KeyError` or `ValueError` when there are none."""
+    """The corpus whose settings are in these properties. Raises `KeyError` or `ValueError` when there are none.
+
+    Raises `CorpusNeedsReindex` for a corpus whose chunks do not say who may read them.
+    """
     fields = json.loads(properties[SETTINGS_PROPERTY])
-    fields.pop("analysis_version")
+    analysis_version = fields.pop("analysis_version")
+    # What was made before there was a version of the chunker beside it was made by the first one.
+    fields.setdefault("made_by", f"1 {analysis_version}")
+    if "default_access" not in fields:
+        raise CorpusNeedsReindex(fields["id"])
+    fields["default_access"] = access_of(fields["default_access"])
     return Corpus(**fields | {"metric": Metric(fields["metric"]), "mode": EmbeddingMode(fields["mode"])})
+
+
+def index_in(text: str) -> Corpus:
+    """The corpus whose settings `settings_text` wrote."""
+    return corpus_of({SETTINGS_PROPERTY: text})
 
 
 def row_of(chunk: Chunk, dimensions: int) -> dict[str, Any]:
@@ -112,6 +157,7 @@ def row_of(chunk: Chunk, dimensions: int) -> dict[str, Any]:
         "position": chunk.index,
         "kind": chunk.kind,
         LABELS_FIELD: labels(chunk.metadata),
+        ACCESS_FIELD: chunk.access,
         "terms": _fitting(analyse(f"{chunk.title}\n{headings}\n{chunk.text}")),
         "has_vector": chunk.vector is not None,
         "vector": placeholder(chunk.id, dimensions) if chunk.vector is None else chunk.vector,
@@ -134,6 +180,7 @@ def chunk_of(row: Mapping[str, Any]) -> Chunk:
         kind=row["kind"],
         metadata=json.loads(row["metadata"]),
         has_vector=row["has_vector"],
+        access=row[ACCESS_FIELD],
         vector=np.asarray(vector, dtype=np.float32) if vector is not None and row["has_vector"] else None,
     )
 

@@ -10,8 +10,10 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,18 @@ from pymilvus.exceptions import ErrorCode, MilvusException
 from services.chassis import deadline
 from services.chassis.telemetry import get_logger, tracer
 from services.retriever import milvus_schema as layout
-from services.retriever.domain import Chunk, Corpus, CorpusExists, CorpusNotFound, Metric, StoreHit, StoreUnavailable, Vector
+from services.retriever.domain import (
+    Chunk,
+    Corpus,
+    CorpusExists,
+    CorpusNeedsReindex,
+    CorpusNotFound,
+    Metric,
+    StoreHit,
+    StoreUnavailable,
+    Vector,
+)
+from services.retriever.tenancy import tenant_of
 
 log = get_logger(__name__)
 
@@ -38,6 +51,10 @@ _NOT_LOADED = 101
 _UPSERT_ROWS = 1_000
 _QUERY_ROWS = 16_384
 """The most that Milvus returns for one query."""
+_SWITCH_SECONDS = 5.0
+_REGRANT_ROWS = 500
+_REGRANT_SECONDS = 10.0
+"""Longest write of such rows: shorter than a document's lock lives, so that none arrives after somebody else may have deleted them."""
 
 
 class MilvusStore:
@@ -52,6 +69,7 @@ class MilvusStore:
         self._consistency_level = consistency_level
         self._cache_seconds = cache_seconds
         self._known: dict[str, tuple[float, Corpus]] = {}
+        self._indexes: dict[str, Corpus] = {}
         self._client: MilvusClient | None = None
         self._connecting = threading.Lock()
         self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="milvus")
@@ -63,8 +81,15 @@ class MilvusStore:
         alias = layout.alias_of(corpus.id)
         if await self._find(corpus.id) is not None:
             raise CorpusExists(corpus.id)
+        await self.make_index(corpus)
+        await self._call("create_alias", alias, lambda client, t: client.create_alias(corpus.collection, alias, timeout=t))
+
+    async def make_index(self, corpus: Corpus) -> None:
+        """Makes an empty collection that nothing points to. One of the name that is there is replaced."""
 
         def make(client: MilvusClient, timeout: float) -> None:
+            if client.has_collection(corpus.collection, timeout=timeout):
+                client.drop_collection(corpus.collection, timeout=timeout)
             client.create_collection(
                 corpus.collection,
                 schema=layout.schema(corpus.dimensions),
@@ -75,14 +100,16 @@ class MilvusStore:
             # Not waited for: an empty index is there at once, and the client would sleep half a second for each.
             client.create_index(corpus.collection, layout.indexes(corpus.metric), timeout=timeout, sync=False)
             client.load_collection(corpus.collection, timeout=timeout)
-            client.create_alias(corpus.collection, alias, timeout=timeout)
 
         await self._call("create_collection", corpus.collection, make)
 
-    async def get(self, corpus_id: str) -> Corpus:
-        """The corpus, as it was known a moment ago at most. Raises `CorpusNotFound`."""
+    async def get(self, corpus_id: str, *, now: bool = False) -> Corpus:
+        """The corpus with the index that answers, as it was known a moment ago at most; with `now` as it is.
+
+        Raises `CorpusNotFound`, `CorpusNeedsReindex`.
+        """
         at, corpus = self._known.get(corpus_id, (0.0, None))
-        if corpus is None or time.monotonic() - at > self._cache_seconds:
+        if now or corpus is None or time.monotonic() - at > self._cache_seconds:
             corpus = await self._find(corpus_id)
             if corpus is None:
                 self._known.pop(corpus_id, None)
@@ -90,41 +117,91 @@ class MilvusStore:
             self._known[corpus_id] = (time.monotonic(), corpus)
         return corpus
 
-    async def list_corpora(self) -> list[Corpus]:
-        """All corpora by id."""
+    async def list_corpora(self, tenant: str | None = None) -> list[Corpus]:
+        """The corpora of a tenant by id; of all tenants for the service's own work (None). Those that need reindexing are left out."""
 
         def aliases(client: MilvusClient, timeout: float) -> list[str]:
-            return [name for name in client.list_aliases(timeout=timeout)["aliases"] if name.startswith(layout.ALIAS_PREFIX)]
+            names = [name for name in client.list_aliases(timeout=timeout)["aliases"] if name.startswith(layout.ALIAS_PREFIX)]
+            return [name for name in names if tenant is None or tenant_of(layout.corpus_in(name)) == tenant]
+
+        async def described(name: str) -> Corpus | None:
+            try:
+                return await self._describe(name)
+            except CorpusNeedsReindex:
+                return None
 
         names = await self._call("list_aliases", "", aliases)
-        found = await asyncio.gather(*(self._describe(name) for name in names))
+        found = await asyncio.gather(*(described(name) for name in names))
         return sorted((corpus for corpus in found if corpus is not None), key=lambda corpus: corpus.id)
 
     async def drop(self, corpus_id: str) -> None:
         """Deletes a corpus with everything in it; what an interrupted creation or deletion left behind as well."""
-        corpus = await self._find(corpus_id)
+        alias = layout.alias_of(corpus_id)
         self._known.pop(corpus_id, None)
-        if corpus is None:
-            return
 
         def remove(client: MilvusClient, timeout: float) -> None:
-            client.drop_alias(layout.alias_of(corpus_id), timeout=timeout)
-            client.drop_collection(corpus.collection, timeout=timeout)
+            collection = client.describe_collection(alias, timeout=timeout)["collection_name"]
+            client.drop_alias(alias, timeout=timeout)
+            client.drop_collection(collection, timeout=timeout)
 
-        await self._call("drop_collection", corpus.collection, remove)
+        try:
+            await self._call("drop_collection", alias, remove)
+        except CorpusNotFound:
+            return
+
+    async def indexes(self, corpus_id: str) -> list[Corpus]:
+        """The corpus with each index that there is of it, in no particular order: also with one that is about to be dropped."""
+
+        def collections(client: MilvusClient, timeout: float) -> list[str]:
+            return [name for name in client.list_collections(timeout=timeout) if layout.is_collection_of(name, corpus_id)]
+
+        names = await self._call("list_collections", layout.collection_stem(corpus_id), collections)
+        found = [await self.index(name) for name in names]
+        return [index for index in found if index is not None]
+
+    async def index(self, collection: str) -> Corpus | None:
+        """The corpus with the index that is this collection; None when there is no such collection. What is found stays as it is."""
+        if collection not in self._indexes:
+            found = await self._describe(collection)
+            if found is None:
+                return None
+            self._indexes[collection] = found
+        return self._indexes[collection]
+
+    async def switch(self, corpus: Corpus, ends_at: float) -> None:
+        """Has this index answer: the alias points to the former collection or to this one, and never to none.
+
+        Raises `StoreUnavailable` without having done so when `ends_at` (monotonic clock) has passed before Milvus is asked.
+        """
+
+        def alter(client: MilvusClient, timeout: float) -> None:
+            if time.monotonic() > ends_at:
+                raise OSError("too late to switch")
+            client.alter_alias(corpus.collection, layout.alias_of(corpus.id), timeout=timeout)
+
+        await self._call("alter_alias", corpus.collection, alter, _SWITCH_SECONDS)
+        self._known.pop(corpus.id, None)
+
+    async def drop_index(self, collection: str) -> None:
+        """Drops a collection that nothing points to. None of that name is no error."""
+        self._indexes.pop(collection, None)
+
+        def remove(client: MilvusClient, timeout: float) -> None:
+            if client.has_collection(collection, timeout=timeout):
+                client.drop_collection(collection, timeout=timeout)
+
+        await self._call("drop_collection", collection, remove)
 
     async def drop_unreferenced(self, corpus_id: str) -> None:
-        """Drops collections of a corpus that no alias points to: leftovers of a process that was killed."""
+        """Drops collections of a corpus that has none but the one its alias points to: leftovers of a process that was killed."""
         current = await self._find(corpus_id)
-        stem = layout.collection_of(corpus_id, "", "").removesuffix("_").rpartition("_")[0] + "_"
 
         def sweep(client: MilvusClient, timeout: float) -> None:
             for name in client.list_collections(timeout=timeout):
-                tail = name.removeprefix(stem)
-                if name.startswith(stem) and len(tail) == 17 and (current is None or name != current.collection):
+                if layout.is_collection_of(name, corpus_id) and (current is None or name != current.collection):
                     client.drop_collection(name, timeout=timeout)
 
-        await self._call("drop_collection", stem, sweep)
+        await self._call("drop_collection", layout.collection_stem(corpus_id), sweep)
 
     # Writing
 
@@ -133,12 +210,12 @@ class MilvusStore:
         for start in range(0, len(chunks), _UPSERT_ROWS):
             await self._upsert(corpus, chunks[start : start + _UPSERT_ROWS])
 
-    async def _upsert(self, corpus: Corpus, chunks: Sequence[Chunk]) -> None:
+    async def _upsert(self, corpus: Corpus, chunks: Sequence[Chunk], at_most: float = math.inf) -> None:
         def upsert(client: MilvusClient, timeout: float) -> None:
             # Rows are made here, in the thread: their analysis takes a fraction of a millisecond each.
             client.upsert(corpus.collection, [layout.row_of(chunk, corpus.dimensions) for chunk in chunks], timeout=timeout)
 
-        await self._call("upsert", corpus.collection, upsert)
+        await self._call("upsert", corpus.collection, upsert, at_most)
 
     async def delete_document(self, corpus: Corpus, document_id: str, *, keep_generation: str = "") -> None:
         """Deletes the chunks of a document, or those that are not of one generation."""
@@ -146,6 +223,34 @@ class MilvusStore:
         if keep_generation:
             expression += f" and generation not in {layout.quoted([keep_generation])}"
         await self._call("delete", corpus.collection, lambda client, t: client.delete(corpus.collection, filter=expression, timeout=t))
+
+    async def delete_everywhere(self, corpus_id: str, document_id: str) -> None:
+        """Deletes the chunks of a document in every index that there is of its corpus."""
+        for index in await self.indexes(corpus_id):
+            # One that was dropped at this moment holds nothing any more.
+            with suppress(CorpusNotFound):
+                await self.delete_document(index, document_id)
+
+    async def regrant(self, corpus: Corpus, document_id: str, access: int, still_held: Callable[[], Awaitable[bool]]) -> bool:
+        """Gives all chunks of a document this access, vectors kept. The caller holds the document's lock; `still_held` renews it.
+
+        False when the lock was lost on the way. Whole rows are written: not every Milvus we serve can change a single field.
+        """
+        expression = f"document_id in {layout.quoted([document_id])} and {layout.ACCESS_FIELD} != {int(access)}"
+        while chunks := await self._rows(corpus, expression, [*layout.CHUNK_FIELDS, "vector"], _REGRANT_ROWS):
+            if not await still_held():
+                return False
+            await self._upsert(corpus, [replace(chunk, access=access) for chunk in chunks], _REGRANT_SECONDS)
+        return True
+
+    async def regrant_everywhere(self, corpus_id: str, document_id: str, access: int, still_held: Callable[[], Awaitable[bool]]) -> bool:
+        """`regrant` in every index that there is of the corpus: one that does not answer now may do so in a moment."""
+        for index in await self.indexes(corpus_id):
+            # One that was dropped at this moment holds nothing any more.
+            with suppress(CorpusNotFound):
+                if not await self.regrant(index, document_id, access, still_held):
+                    return False
+        return True
 
     async def settle(self, corpus: Corpus) -> None:
         """Asks Milvus to write what it holds in memory to its segments, after a larger change. May be refused, which does no harm."""
@@ -174,27 +279,40 @@ class MilvusStore:
         score = (lambda distance: -math.sqrt(max(0.0, distance))) if corpus.metric is Metric.L2 else float
         return await self._search(corpus, vector.tolist(), "vector", limit, expression, {"ef": max(2 * limit, 128)}, score)
 
-    async def fetch(self, corpus: Corpus, ids: Sequence[str], *, with_vectors: bool = False) -> list[Chunk]:
-        """Chunks by id, in no particular order; those that do not exist are left out."""
+    async def fetch(self, corpus: Corpus, ids: Sequence[str], where: str = "", *, with_vectors: bool = False) -> list[Chunk]:
+        """Chunks by id, in no particular order; those that do not exist or do not fulfil `where` are left out."""
         fields = [*layout.CHUNK_FIELDS, "vector"] if with_vectors else layout.CHUNK_FIELDS
         found: list[Chunk] = []
         for start in range(0, len(ids), _UPSERT_ROWS):
-            found += await self._rows(corpus, f"id in {layout.quoted(ids[start : start + _UPSERT_ROWS])}", fields, None)
+            named = f"id in {layout.quoted(ids[start : start + _UPSERT_ROWS])}"
+            found += await self._rows(corpus, f"{named} and {where}" if where else named, fields, None)
         return found
 
-    async def positions(self, corpus: Corpus, document_id: str, first: int, last: int) -> list[Chunk]:
-        """Chunks of a document at these positions, both ends included, in no particular order."""
-        expression = f"document_id in {layout.quoted([document_id])} and position >= {int(first)} and position <= {int(last)}"
+    async def positions(self, corpus: Corpus, document_id: str, first: int, last: int, where: str) -> list[Chunk]:
+        """Chunks of a document at these positions, both ends included, that fulfil `where`; in no particular order."""
+        expression = f"document_id in {layout.quoted([document_id])} and position >= {int(first)} and position <= {int(last)} and {where}"
         return await self._rows(corpus, expression, layout.CHUNK_FIELDS, None)
 
     async def without_vector(self, corpus: Corpus, limit: int) -> list[Chunk]:
         """Some chunks that have no vector."""
         return await self._rows(corpus, "has_vector == false", layout.CHUNK_FIELDS, limit)
 
-    async def count(self, corpus: Corpus) -> tuple[int, int]:
-        """How many chunks there are, and how many of them have a vector."""
-        chunks = await self._count(corpus, "")
-        return chunks, await self._count(corpus, "has_vector == true") if chunks and corpus.mode.value == "LAZY" else chunks
+    async def count(self, corpus: Corpus, where: str = "") -> tuple[int, int]:
+        """How many chunks there are that fulfil `where`, and how many of them have a vector."""
+        chunks = await self._count(corpus.collection, where)
+        if not chunks or corpus.mode.value != "LAZY":
+            return chunks, chunks
+        return chunks, await self._count(corpus.collection, f"has_vector == true and {where}" if where else "has_vector == true")
+
+    async def count_of_document(self, corpus_id: str, document_id: str) -> int:
+        """How many chunks of a document there are in any collection that is or was the corpus's."""
+
+        def collections(client: MilvusClient, timeout: float) -> list[str]:
+            return [name for name in client.list_collections(timeout=timeout) if layout.is_collection_of(name, corpus_id)]
+
+        names = await self._call("list_collections", layout.collection_stem(corpus_id), collections)
+        expression = f"document_id in {layout.quoted([document_id])}"
+        return sum([await self._count(name, expression) for name in names])
 
     async def embedded_of(self, corpus: Corpus, document_ids: Sequence[str]) -> dict[str, int]:
         """How many chunks of each document have a vector."""
@@ -255,11 +373,12 @@ class MilvusStore:
 
         return [layout.chunk_of(row) for row in await self._call("query", corpus.collection, query)]
 
-    async def _count(self, corpus: Corpus, expression: str) -> int:
+    async def _count(self, collection: str, expression: str) -> int:
         def count(client: MilvusClient, timeout: float) -> Any:
-            return client.query(corpus.collection, filter=expression, output_fields=["count(*)"], timeout=timeout)
+            level = self._consistency_level
+            return client.query(collection, filter=expression, output_fields=["count(*)"], consistency_level=level, timeout=timeout)
 
-        return int((await self._call("query", corpus.collection, count))[0]["count(*)"])
+        return int((await self._call("query", collection, count))[0]["count(*)"])
 
     async def _find(self, corpus_id: str) -> Corpus | None:
         return await self._describe(layout.alias_of(corpus_id))
@@ -273,9 +392,11 @@ class MilvusStore:
         except CorpusNotFound:
             return None
 
-    async def _call(self, operation: str, collection: str, function: Callable[[MilvusClient, float], Any]) -> Any:
+    async def _call(
+        self, operation: str, collection: str, function: Callable[[MilvusClient, float], Any], at_most: float = math.inf
+    ) -> Any:
         """Runs a call of the client in a thread, within the caller's deadline. Loads the collection if Milvus was restarted."""
-        timeout = deadline.remaining(self._timeout_seconds)
+        timeout = deadline.remaining(min(self._timeout_seconds, at_most))
         attributes = {"db.system.name": "milvus", "db.operation.name": operation, "db.collection.name": collection}
         with tracer.start_as_current_span(f"{operation} {collection}".strip(), kind=SpanKind.CLIENT, attributes=attributes):
             try:
@@ -283,6 +404,7 @@ class MilvusStore:
             except CorpusNotFound:
                 # What was remembered of the corpus is out of date: it was deleted, and perhaps made anew.
                 self._known = {name: entry for name, entry in self._known.items() if entry[1].collection != collection}
+                self._indexes.pop(collection, None)
                 raise
 
     def _run(self, collection: str, function: Callable[[MilvusClient, float], Any], timeout: float) -> Any:
@@ -297,7 +419,7 @@ class MilvusStore:
                 return function(client, timeout)
         except MilvusException as error:
             if error.code == ErrorCode.COLLECTION_NOT_FOUND or "can't find collection" in str(error) or "not found" in str(error):
-                raise CorpusNotFound(_corpus_in(collection)) from error
+                raise CorpusNotFound(layout.corpus_in(collection)) from error
             raise StoreUnavailable(f"The store of passages (Milvus) did not answer: {error.message}") from error
         except (grpc.RpcError, OSError) as error:
             raise StoreUnavailable("The store of passages (Milvus) cannot be reached.") from error
@@ -307,8 +429,3 @@ class MilvusStore:
             if self._client is None:
                 self._client = MilvusClient(uri=self._uri, token=self._token, timeout=timeout, grpc_options=_GRPC_OPTIONS)
             return self._client
-
-
-def _corpus_in(collection: str) -> str:
-    name = collection.removeprefix(layout.ALIAS_PREFIX).replace("_", "-")
-    return name if collection.startswith(layout.ALIAS_PREFIX) else name.removeprefix("corella-c-").rpartition("-")[0].rpartition("-")[0]

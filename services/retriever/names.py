@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 
 from services.chassis.errors import InvalidArgument
+from services.retriever.tenancy import shown
 
 _CORPUS_ID = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _DOCUMENT_ID = re.compile(r"[0-9a-f]{32}")
@@ -64,8 +65,8 @@ def operation_id_of(name: str) -> str:
 
 
 def document_name(corpus_id: str, document_id: str) -> str:
-    """Resource name of a document."""
-    return f"corpora/{corpus_id}/documents/{document_id}"
+    """Resource name of a document, as the tenant knows it; the corpus's id may be the inner one."""
+    return f"corpora/{shown(corpus_id)}/documents/{document_id}"
 
 
 def chunk_name(corpus_id: str, document_id: str, chunk_id: str) -> str:

@@ -8,6 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
+from services.chassis.identity import Caller
+from services.retriever.access import Readable
 from services.retriever.domain import Chunk, Corpus, StoreHit, Vector
 
 
@@ -23,20 +25,27 @@ class Passages(Protocol):
     async def nearest(self, corpus: Corpus, vector: Vector, limit: int, expression: str) -> list[StoreHit]:
         """The nearest chunks that have a vector, nearest first."""
 
-    async def fetch(self, corpus: Corpus, ids: Sequence[str], *, with_vectors: bool = False) -> list[Chunk]:
-        """Chunks by id, in no particular order; those that do not exist are left out."""
+    async def fetch(self, corpus: Corpus, ids: Sequence[str], where: str = "", *, with_vectors: bool = False) -> list[Chunk]:
+        """Chunks by id, in no particular order; those that do not exist or do not fulfil `where` are left out."""
 
     async def upsert(self, corpus: Corpus, chunks: Sequence[Chunk]) -> None:
         """Writes chunks; those of the same id are replaced."""
 
 
-class Embedder(Protocol):
-    """Text to vectors, with the fingerprint of the model that made them."""
+class Readers(Protocol):
+    """Who may read what."""
 
-    async def embed_query(self, text: str) -> tuple[Vector, str]:
+    async def readable(self, corpus_id: str, caller: Caller) -> Readable:
+        """What the caller may read in a corpus, as it stands now. Raises `CatalogUnavailable`: not knowing is not a permission."""
+
+
+class Embedder(Protocol):
+    """Text to vectors, with the fingerprint of the model that made them. `fingerprint` is the one wanted, as far as it can be had."""
+
+    async def embed_query(self, text: str, fingerprint: str = "") -> tuple[Vector, str]:
         """The vector of a question."""
 
-    async def embed_documents(self, texts: Sequence[str]) -> tuple[np.ndarray, str]:
+    async def embed_documents(self, texts: Sequence[str], fingerprint: str = "") -> tuple[np.ndarray, str]:
         """Vectors of texts, float32 of shape (texts, dimensions)."""
 
     async def rerank(self, query: str, texts: Sequence[str]) -> list[float]:

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 from corella.v1 import retriever_pb2
 from services.chassis.errors import InvalidArgument, Violation
+from services.retriever.access import EVERYONE, NOBODY, Access
 from services.retriever.documents import Incoming
-from services.retriever.domain import Condition, CorpusWish, EmbeddingMode, Fusion, Metric, Query, SearchMode
-from services.retriever.names import chunk_of, corpus_id_of, is_corpus_id
+from services.retriever.domain import Condition, CorpusWish, EmbeddingMode, Fusion, IndexWish, Metric, Query, SearchMode
+from services.retriever.names import chunk_of, corpus_id_of, document_id, document_of, is_corpus_id
 from services.retriever.readers import READERS, mime_type_for
 
 MAX_QUERY_CHARS = 4_000
@@ -23,6 +24,9 @@ MAX_METADATA_BYTES = 60_000
 MAX_CONDITIONS = 32
 MAX_VALUES = 256
 MAX_CHUNK_NAMES = 1_000
+MAX_DOCUMENT_NAMES = 1_000
+MAX_READERS = 1_000
+MAX_READER_CHARS = 200
 _TOLD_VIOLATIONS = 20
 """Of a list's elements; more would not fit into the headers that carry an error."""
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -61,10 +65,28 @@ def create_corpus(request: retriever_pb2.CreateCorpusRequest) -> CorpusWish:
     mode = {0: EmbeddingMode.EAGER, 1: EmbeddingMode.EAGER, 2: EmbeddingMode.LAZY}.get(corpus.embedding_mode)
     if mode is None:
         violations.append(("corpus.embedding_mode", "is not an embedding mode of this version"))
+    default_access = {0: EVERYONE, 1: EVERYONE, 3: NOBODY}.get(corpus.default_access)
+    if default_access is None:
+        violations.append(("corpus.default_access", "must be ACCESS_LEVEL_TENANT or ACCESS_LEVEL_NOBODY"))
     check(violations)
     assert metric is not None
     assert mode is not None
-    return CorpusWish(request.corpus_id, corpus.display_name, chunking.max_tokens, chunking.overlap_tokens, metric, mode)
+    assert default_access is not None
+    return CorpusWish(request.corpus_id, corpus.display_name, chunking.max_tokens, chunking.overlap_tokens, metric, mode, default_access)
+
+
+def reindex(request: retriever_pb2.ReindexCorpusRequest) -> IndexWish:
+    """The index to be made."""
+    violations = request_id(request.request_id)
+    if request.chunking.max_tokens < 0:
+        violations.append(("chunking.max_tokens", "must not be negative"))
+    if request.chunking.overlap_tokens < -1:
+        violations.append(("chunking.overlap_tokens", "must be -1 (none), 0 (as it is) or more"))
+    if request.embedding_mode not in {0, 1, 2}:
+        violations.append(("embedding_mode", "is not an embedding mode of this version"))
+    check(violations)
+    mode = {1: EmbeddingMode.EAGER, 2: EmbeddingMode.LAZY}.get(request.embedding_mode)
+    return IndexWish(request.chunking.max_tokens, request.chunking.overlap_tokens, mode)
 
 
 def incoming(document: retriever_pb2.Document, field: str) -> Incoming:
@@ -72,6 +94,7 @@ def incoming(document: retriever_pb2.Document, field: str) -> Incoming:
     violations = [*_uri(document.uri, f"{field}.uri"), *_metadata(document.metadata, f"{field}.metadata")]
     if len(document.title) > MAX_TITLE_CHARS:
         violations.append((f"{field}.title", f"must have at most {MAX_TITLE_CHARS:,} characters"))
+    violations += access_violations(document.access, f"{field}.access")
     mime_type = document.mime_type.partition(";")[0].strip().lower() or mime_type_for(document.uri) or ""
     if not mime_type:
         known = ", ".join(READERS)
@@ -79,7 +102,72 @@ def incoming(document: retriever_pb2.Document, field: str) -> Incoming:
             (f"{field}.mime_type", f"is needed, because the ending of `{document.uri[:200]}` does not tell it; known: {known}")
         )
     check(violations)
-    return Incoming(document.uri, document.title, mime_type, dict(document.metadata))
+    given = document.access if document.access.level else None
+    return Incoming(document.uri, document.title, mime_type, dict(document.metadata), access_of(given) if given else None)
+
+
+def update_access(request: retriever_pb2.UpdateDocumentAccessRequest) -> Access:
+    """Who may read a document from now on."""
+    violations = [*request_id(request.request_id), *access_violations(request.access, "access")]
+    if not request.access.level:
+        violations.append(("access.level", "is required"))
+    check(violations)
+    return access_of(request.access)
+
+
+def access_of(access: retriever_pb2.Access) -> Access:
+    """An access that was checked."""
+    if access.level == retriever_pb2.ACCESS_LEVEL_LISTED:
+        return Access.listed(access.users, access.groups)
+    return EVERYONE if access.level == retriever_pb2.ACCESS_LEVEL_TENANT else NOBODY
+
+
+def access_violations(access: retriever_pb2.Access, field: str) -> list[Violation]:
+    """What is wrong with an access."""
+    listed = access.level == retriever_pb2.ACCESS_LEVEL_LISTED
+    if access.level not in retriever_pb2.AccessLevel.values():
+        return [(f"{field}.level", "is not a level of this version")]
+    violations: list[Violation] = []
+    if listed and not (access.users or access.groups):
+        violations.append((field, "must name a user or a group; for nobody there is ACCESS_LEVEL_NOBODY"))
+    for kind, names in (("users", access.users), ("groups", access.groups)):
+        if names and not listed:
+            violations.append((f"{field}.{kind}", "is for ACCESS_LEVEL_LISTED only"))
+        if len(names) > MAX_READERS:
+            violations.append((f"{field}.{kind}", f"must have at most {MAX_READERS:,} names"))
+        elif any(not 1 <= len(name) <= MAX_READER_CHARS for name in names):
+            violations.append((f"{field}.{kind}", f"each must have 1 to {MAX_READER_CHARS} characters"))
+    return violations
+
+
+def retry(request: retriever_pb2.RetryDocumentsRequest) -> tuple[str, list[str]]:
+    """The corpus, and the ids of the documents named."""
+    violations = request_id(request.request_id)
+    corpus_id = corpus_id_of(request.parent, "parent")
+    if len(request.names) > MAX_DOCUMENT_NAMES:
+        violations.append(("names", f"must hold at most {MAX_DOCUMENT_NAMES:,} names, holds {len(request.names):,}"))
+    ids = []
+    for place, name in enumerate(request.names[:MAX_DOCUMENT_NAMES]):
+        try:
+            corpus, document = document_of(name, f"names[{place}]")
+        except InvalidArgument as error:
+            violations += error.violations[: max(0, _TOLD_VIOLATIONS - len(violations))]
+            continue
+        if corpus != corpus_id:
+            violations.append((f"names[{place}]", "must be of the corpus in `parent`"))
+        ids.append(document)
+    check(violations)
+    return corpus_id, ids
+
+
+def audited(request: retriever_pb2.AuditDocumentRequest) -> tuple[str, str]:
+    """Ids of the corpus and the document that is asked about, which need not exist."""
+    if bool(request.name) == bool(request.parent or request.uri):
+        raise InvalidArgument.of([("name", "is required, or `parent` and `uri` in its place")])
+    if request.name:
+        return document_of(request.name, "name")
+    check(_uri(request.uri, "uri"))
+    return corpus_id_of(request.parent, "parent"), document_id(request.uri)
 
 
 def _uri(uri: str, field: str) -> list[Violation]:

@@ -17,8 +17,10 @@ import numpy as np
 
 from services.chassis import deadline
 from services.chassis.errors import CorellaError
+from services.chassis.identity import Caller
 from services.chassis.telemetry import get_logger, meter, text_attribute, tracer
 from services.retriever import fusion
+from services.retriever.access import Readable
 from services.retriever.analysis import analyse
 from services.retriever.domain import (
     Chunk,
@@ -36,9 +38,9 @@ from services.retriever.domain import (
     StoreHit,
     Vector,
 )
-from services.retriever.filters import expression
+from services.retriever.filters import all_of, expression
 from services.retriever.lazy import embed_hits, nearness, write_back
-from services.retriever.ports import Embedder, Locking, Passages
+from services.retriever.ports import Embedder, Locking, Passages, Readers
 from services.retriever.settings import SearchSettings
 
 log = get_logger(__name__)
@@ -58,33 +60,38 @@ _searches = meter.create_histogram("corella.search.duration", unit="s", descript
 
 
 class Retrieval:
-    """Searches a corpus. Needs the catalog for nothing but to write back the vectors of lazy corpora."""
+    """Searches a corpus, among what the caller may read.
 
-    def __init__(self, passages: Passages, embedder: Embedder, locking: Locking, settings: SearchSettings) -> None:
+    For callers whom access lists bind the catalog must be up; for others it is needed for nothing but to write back the vectors of lazy
+    corpora.
+    """
+
+    def __init__(self, passages: Passages, embedder: Embedder, locking: Locking, readers: Readers, settings: SearchSettings) -> None:
         self._passages = passages
         self._embedder = embedder
         self._locking = locking
+        self._readers = readers
         self._settings = settings
         self._writing: set[asyncio.Task[None]] = set()
 
-    async def search(self, query: Query) -> Found:
-        """The passages that answer best. Raises `CorpusNotFound`, `ModelMismatch`, and what store and embedder raise."""
+    async def search(self, query: Query, caller: Caller) -> Found:
+        """The passages that answer best. Raises `CorpusNotFound`, `ModelMismatch`, and what store, catalog and embedder raise."""
         try:
-            return await self._search(query)
+            return await self._search(query, caller)
         except CorpusNotFound:
             # It may have been made anew a moment ago; what is remembered of it is then looked up again.
-            return await self._search(query)
+            return await self._search(query, caller)
 
-    async def _search(self, query: Query) -> Found:
+    async def _search(self, query: Query, caller: Caller) -> Found:
         clock = _Clock()
         with tracer.start_as_current_span("search", attributes={"corella.search.mode": query.mode.value}) as span, clock.timed("total"):
             span.set_attribute("corella.search.query", text_attribute(query.text))
-            corpus = await self._passages.get(query.corpus)
-            where = expression(query.conditions)
+            corpus, readable = await _both(self._passages.get(query.corpus), self._readers.readable(query.corpus, caller))
+            where = all_of(readable.expression, expression(query.conditions))
             terms = analyse(query.text)
             keyword, (vectors, embedded_now) = await self._lists(corpus, query, terms, where, clock)
             fused = self._fuse(corpus, query, keyword, vectors)
-            passages = await self._passages_of(corpus, query, fused, clock)
+            passages = await self._passages_of(corpus, query, fused, readable, clock)
             passages = [replace(passage, embedded_now=passage.chunk.id in embedded_now) for passage in passages]
             evidence = self._evidence(terms, vectors, fused, passages)
             span.set_attribute("corella.search.passages", len(passages))
@@ -132,7 +139,7 @@ class Retrieval:
 
     async def _embed_query(self, corpus: Corpus, text: str, clock: _Clock) -> Vector:
         with clock.timed("embed_query"):
-            vector, fingerprint = await self._embedder.embed_query(text)
+            vector, fingerprint = await self._embedder.embed_query(text, corpus.fingerprint)
         if fingerprint != corpus.fingerprint:
             raise ModelMismatch(corpus, fingerprint)
         return vector
@@ -149,7 +156,7 @@ class Retrieval:
         if missing:
             with clock.timed("embed_hits"):
                 left = deadline.remaining(self._settings.lazy_max_seconds / self._settings.lazy_time_share)
-                embedded = await embed_hits(self._passages, self._embedder, corpus, missing, left * self._settings.lazy_time_share)
+                embedded = await embed_hits(self._passages, self._embedder, corpus, missing, where, left * self._settings.lazy_time_share)
                 self._write_back(corpus, embedded)
         with clock.timed("vector"):
             hits = await self._passages.nearest(corpus, vector, limit, where)
@@ -185,12 +192,16 @@ class Retrieval:
         weight = fusion.VECTOR_WEIGHT if query.vector_weight is None else query.vector_weight
         return method(from_keyword, from_vectors, vector_weight=weight, vector_floor=_FLOORS[corpus.metric])
 
-    async def _passages_of(self, corpus: Corpus, query: Query, fused: Sequence[fusion.FusedHit], clock: _Clock) -> list[Passage]:
+    async def _passages_of(
+        self, corpus: Corpus, query: Query, fused: Sequence[fusion.FusedHit], readable: Readable, clock: _Clock
+    ) -> list[Passage]:
         count = max(query.limit, self._settings.rerank_candidates) if query.rerank else query.limit + _SPARE
         chosen = fused[:count]
         if not chosen:
             return []
-        chunks = {chunk.id: chunk for chunk in await self._passages.fetch(corpus, [hit.id for hit in chosen])}
+        # Asked again of the chunks themselves: they may have been taken from the caller since the lists were made.
+        found = await self._passages.fetch(corpus, [hit.id for hit in chosen], readable.expression)
+        chunks = {chunk.id: chunk for chunk in found if readable.admits(chunk.access)}
         passages = [
             Passage(
                 chunk=chunks[hit.id],

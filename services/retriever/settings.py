@@ -56,6 +56,38 @@ class WorkerSettings(Group):
     retry_max_seconds: float = Field(60.0, gt=0, description="Longest wait after a passing failure.")
 
 
+class ParsingSettings(Group):
+    """What reading one document may take. A child process of the worker reads; a document that takes more is FAILED with the reason."""
+
+    memory_mib: int = Field(1024, ge=64, description="Memory beyond what the reading process has before its first document, in MiB.")
+    cpu_seconds: int = Field(60, gt=0, description="Processor time for one document.")
+    wall_seconds: float = Field(
+        300.0, gt=0, description="Time for one document, waiting included: more than `cpu_seconds`, for busy machines."
+    )
+    documents_per_child: int = Field(1_000, gt=0, description="Documents after which the reading process is replaced.")
+    require_no_network: bool = Field(
+        False,
+        description="Read nothing where the reading process cannot be cut off from the network. Else the log says so, and reading goes on.",
+    )
+
+
+class SyncSettings(Group):
+    """How sources are read."""
+
+    schedule_seconds: float = Field(2.0, gt=0, description="How often the beat has sources looked after.")
+    at_once: int = Field(4, gt=0, description="Syncs that one process of the worker has in hand at a time; most of that time is waiting.")
+    attempts: int = Field(5, gt=0, description="A sync whose place cannot be reached so many times has failed, until the next one is due.")
+    batch_documents: int = Field(100, gt=0, le=1000, description="Documents recorded in one step.")
+
+
+class FetchSettings(Group):
+    """What may be fetched for web, Jira and Confluence sources."""
+
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="Hosts, or host:port, that may be reached although they are not on the public internet: `intranet.example`."
+    )
+
+
 class RetrieverSettings(ServiceSettings):
     """What the retriever and its worker need to know."""
 
@@ -63,6 +95,9 @@ class RetrieverSettings(ServiceSettings):
 
     server: ServerSettings = ServerSettings(port=15052)
     embedder: ClientSettings = ClientSettings(address="127.0.0.1:15051")
+    former_embedders: tuple[ClientSettings, ...] = Field(
+        (), description="Embedders of former models, as long as an index needs them. New indexes get the model of `embedder`."
+    )
     redis_url: str = Field("redis://127.0.0.1:15061/0", description="Redis: catalog of documents, queue, operations.")
     milvus_uri: str = Field("http://127.0.0.1:15060", description="Milvus: chunks and vectors.")
     milvus_token_file: Path | None = Field(None, description="File with the Milvus token (`user:password` or an API key).")
@@ -70,8 +105,12 @@ class RetrieverSettings(ServiceSettings):
         20.0, gt=0, description="Longest call of Milvus; less when less of the caller's deadline is left."
     )
     blob_url: str = Field(".corella/blobs", description="Where documents' bytes lie: a path or any fsspec URL. Shared with the worker.")
-    import_roots: tuple[Path, ...] = Field((), description="Directories below which ImportDocuments may read. Default: none.")
+    secrets_folder: Path | None = Field(None, description="Folder of files with the secrets that sources name. Default: none.")
+    import_roots: tuple[Path, ...] = Field((), description="Directories below which documents may be read from disk. Default: none.")
     stall_seconds: float = Field(30.0, gt=0, description="An operation without a sign of life for so long is STALLED.")
     limits: LimitSettings = LimitSettings()
     search: SearchSettings = SearchSettings()
     worker: WorkerSettings = WorkerSettings()
+    parsing: ParsingSettings = ParsingSettings()
+    sync: SyncSettings = SyncSettings()
+    fetch: FetchSettings = FetchSettings()

@@ -10,12 +10,15 @@ import asyncio
 
 from services.chassis.errors import CorellaError
 from services.chassis.telemetry import get_logger
+from services.retriever.access import NOBODY_ID
 from services.retriever.celery_queue import CeleryQueue
 from services.retriever.corpora import Corpora
 from services.retriever.documents import Documents
-from services.retriever.domain import DocumentState
+from services.retriever.domain import CorpusNotFound, DocumentState
 from services.retriever.milvus_store import MilvusStore
 from services.retriever.redis_catalog import RedisCatalog
+from services.retriever.reindexing import Reindexing
+from services.retriever.sources import Sources
 
 log = get_logger(__name__)
 
@@ -25,6 +28,8 @@ _SWEEP_EVERY = 30
 _STAGED_SECONDS = 3600.0
 _DELETION_SECONDS = 60.0
 """A deletion that has taken longer was interrupted."""
+_REGRANT_SECONDS = 5.0
+"""So has a change of access. Doing it again beside a slow one does no harm."""
 
 
 async def watch_queue(catalog: RedisCatalog, queue: CeleryQueue, max_losses: int) -> None:
@@ -39,6 +44,42 @@ async def watch_queue(catalog: RedisCatalog, queue: CeleryQueue, max_losses: int
         except CorellaError as error:
             log.warning("queue_not_watched", reason=error.reason)
         await asyncio.sleep(INTERVAL_SECONDS)
+
+
+async def complete_regrants(catalog: RedisCatalog, documents: Documents) -> None:
+    """Has the chunks of documents follow changes of access whose caller was killed, until cancelled."""
+    while True:
+        await asyncio.sleep(INTERVAL_SECONDS)
+        try:
+            for corpus_id, document in await catalog.regranting_before(_REGRANT_SECONDS):
+                try:
+                    await documents.complete_regrant(corpus_id, document)
+                except CorpusNotFound:
+                    await catalog.regranted(corpus_id, document, NOBODY_ID)
+                except CorellaError as error:
+                    log.warning("regrant_waits", document=document, reason=error.reason)
+        except CorellaError as error:
+            log.warning("regrants_not_completed", reason=error.reason)
+
+
+async def complete_source_deletions(sources: Sources) -> None:
+    """Completes deletions of sources that were interrupted, until cancelled."""
+    while True:
+        await asyncio.sleep(INTERVAL_SECONDS * _SWEEP_EVERY)
+        try:
+            await sources.complete_deletions()
+        except CorellaError as error:
+            log.warning("sources_not_deleted", reason=error.reason)
+
+
+async def drop_discarded(reindexing: Reindexing) -> None:
+    """Drops indexes that whoever discarded them did not drop, until cancelled."""
+    while True:
+        await asyncio.sleep(INTERVAL_SECONDS * _SWEEP_EVERY)
+        try:
+            await reindexing.drop_discarded()
+        except CorellaError as error:
+            log.warning("indexes_not_dropped", reason=error.reason)
 
 
 async def sweep(catalog: RedisCatalog, store: MilvusStore, documents: Documents, corpora: Corpora) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from services.chassis.errors import CorellaError
 from services.chassis.telemetry import get_logger, tracer
 from services.retriever.domain import CorpusNotFound
+from services.retriever.embedders import Embedders
 from services.retriever.ingestion import PASSING
 from services.retriever.lazy import with_vectors, write_back
 from services.retriever.milvus_store import MilvusStore
 from services.retriever.names import fresh_id
 from services.retriever.redis_catalog import RedisCatalog
 from services.retriever.redis_warming import RedisWarming
-from services.retriever.remote_embedder import RemoteEmbedder
 
 log = get_logger(__name__)
 
@@ -24,7 +24,7 @@ _PAUSE_SECONDS = 2.0
 class Warmer:
     """Embeds one batch at a time, so that documents that wait to be indexed come first."""
 
-    def __init__(self, store: MilvusStore, catalog: RedisCatalog, warming: RedisWarming, embedder: RemoteEmbedder) -> None:
+    def __init__(self, store: MilvusStore, catalog: RedisCatalog, warming: RedisWarming, embedder: Embedders) -> None:
         self._store = store
         self._catalog = catalog
         self._warming = warming
@@ -37,7 +37,8 @@ class Warmer:
             return False
         with tracer.start_as_current_span("warm corpus", attributes={"corella.corpus": taken.corpus}):
             try:
-                corpus = await self._store.get(taken.corpus)
+                # As it is now: of an index that has just begun to answer nothing may be embedded yet.
+                corpus = await self._store.get(taken.corpus, now=True)
                 chunks, embedded = await self._store.count(corpus)
                 remaining = chunks - embedded
                 missing = await self._store.without_vector(corpus, _BATCH) if remaining else []

@@ -1,6 +1,7 @@
 """The ingestion worker: `python -m services.retriever.worker`, configured by `CORELLA_RETRIEVER_…` like the retriever.
 
-A Celery worker whose one task takes documents from the catalog until none is waiting. It works in child processes, so a document that
+A Celery worker whose main task takes documents, and syncs of sources, from the catalog until none is waiting; a second one, which the beat
+calls, begins the syncs that are due. It works in child processes, so a document that
 breaks its process (a crash in a parser, too much memory) costs that process alone: the parent starts another one, and the catalog hands
 the document out again, at most three times.
 
@@ -26,14 +27,24 @@ from celery.signals import worker_process_init, worker_process_shutdown, worker_
 from services.chassis.channel import Remote
 from services.chassis.errors import CorellaError
 from services.chassis.telemetry import attached, get_logger, setup_logging, setup_telemetry
-from services.retriever.celery_queue import DRAIN, QUEUE, CeleryQueue, make_celery
+from services.retriever.celery_queue import DRAIN, QUEUE, SYNC_DUE, CeleryQueue, make_celery
+from services.retriever.documents import Documents
+from services.retriever.embedders import Embedders
 from services.retriever.fsspec_blobs import FsspecBlobs
+from services.retriever.index_building import IndexBuilding
 from services.retriever.ingestion import Ingestion
 from services.retriever.milvus_store import MilvusStore
+from services.retriever.parsing_sandbox import ParsingSandbox
 from services.retriever.redis_catalog import RedisCatalog, open_redis
+from services.retriever.redis_indexing import RedisIndexing
+from services.retriever.redis_readers import RedisReaders
+from services.retriever.redis_sources import RedisSources
 from services.retriever.redis_warming import RedisWarming
 from services.retriever.remote_embedder import RemoteEmbedder
 from services.retriever.settings import RetrieverSettings
+from services.retriever.source_places import Places
+from services.retriever.sync_visit import SyncTools
+from services.retriever.syncing import Syncing
 from services.retriever.upkeep import watch_queue
 from services.retriever.warming import Warmer
 
@@ -42,6 +53,8 @@ log = get_logger(__name__)
 SERVICE = "retriever-worker"
 DRAIN_SECONDS = 25.0
 """Then the task ends and another one goes on: a message stays unacknowledged for less than the broker's visibility timeout."""
+BUILD_EVERY = 8
+"""While documents wait to be ingested, every so many batches of them are followed by one for an index that is being built."""
 STORE_TIMEOUT_SECONDS = 10.0
 """Shorter than a document's lock lives, so that no write arrives after the lock is over."""
 
@@ -65,32 +78,60 @@ class Workshop:
         self._store = MilvusStore(settings.milvus_uri, settings.milvus_token_file, timeout)
         self._stack.push_async_callback(self._store.close)
         patient = settings.embedder.model_copy(update={"timeout_seconds": settings.worker.embed_timeout_seconds})
-        remote = Remote("embedder", patient)
-        self._stack.push_async_callback(remote.close)
-        embedder = RemoteEmbedder(remote)
+        remotes = [Remote("embedder", patient)]
+        for former in settings.former_embedders:
+            remotes.append(Remote("embedder", former.model_copy(update={"timeout_seconds": settings.worker.embed_timeout_seconds})))
+        for remote in remotes:
+            self._stack.push_async_callback(remote.close)
+        present, *others = (RemoteEmbedder(remote) for remote in remotes)
+        embedder = Embedders(present, others)
         blobs = FsspecBlobs(settings.blob_url)
         self._queue = CeleryQueue(make_celery(settings.redis_url), redis)
-        self._ingestion = Ingestion(self._store, catalog, blobs, embedder, settings.worker)
+        sandbox = ParsingSandbox(settings.parsing)
+        self._stack.push_async_callback(sandbox.close)
+        self._preparing = asyncio.create_task(sandbox.prepare())  # while the rest connects
+        self._ingestion = Ingestion(self._store, catalog, blobs, embedder, sandbox=sandbox, settings=settings.worker)
+        seconds = settings.search.corpus_cache_seconds
+        self._building = IndexBuilding(
+            self._store, catalog, blobs, embedder, RedisIndexing(redis), sandbox=sandbox, settings=settings.worker, cache_seconds=seconds
+        )
         self._warmer = Warmer(self._store, catalog, RedisWarming(redis), embedder)
+        documents = Documents(self._store, catalog, blobs, self._queue, RedisReaders(redis))
+        most = settings.limits.document_max_bytes
+        tools = SyncTools(RedisSources(redis), self._store, documents, self._queue, settings.worker, settings.sync, most)
+        self._syncing = Syncing(tools, Places(settings).open)
+        self._stack.push_async_callback(self._syncing.stop)
 
     def drain(self, stopping: Callable[[], bool]) -> None:
         """Works until nothing is waiting, the worker is told to stop, or `DRAIN_SECONDS` are over."""
         self._run(self._drain(stopping))
 
+    def sync_due(self) -> None:
+        """Begins the syncs that are due, and takes up what it can of them."""
+        self._run(self._sync_due())
+
     def close(self) -> None:
-        """Closes the connections."""
+        """Gives back what is in hand, and closes the connections."""
         self._run(self._stack.aclose())
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     async def _drain(self, stopping: Callable[[], bool]) -> None:
         ends_at = time.monotonic() + DRAIN_SECONDS
         changed: set[str] = set()
-        more = True
+        more, turns = True, 0
         try:
             while more and time.monotonic() < ends_at and not stopping():
+                # A sync goes on in a task of its own, also after this drain.
+                await self._syncing.take_up()
                 corpus = await self._ingestion.work_once()
                 changed |= {corpus} - {""}
-                more = bool(corpus) or await self._warmer.work_once()
+                # What was handed in comes first, but does not keep an index from ever being completed.
+                turns += 1
+                more = bool(corpus)
+                if not corpus or turns % BUILD_EVERY == 0:
+                    more = await self._building.work_once() or more
+                if not more:
+                    more = await self._warmer.work_once()
         except CorellaError as error:
             # Redis is away. The watch over the queue calls again when it is back.
             log.warning("drain_interrupted", reason=error.reason)
@@ -99,6 +140,13 @@ class Workshop:
             await self._queue.wake(1)
         for corpus_id in changed:
             await self._settle(corpus_id)
+
+    async def _sync_due(self) -> None:
+        try:
+            await self._syncing.begin_due()
+            await self._syncing.take_up()
+        except CorellaError as error:
+            log.warning("sources_not_checked", reason=error.reason)
 
     async def _settle(self, corpus_id: str) -> None:
         try:
@@ -117,13 +165,21 @@ def make_worker(settings: RetrieverSettings) -> Celery:
     # Shared with the children, which are forked from this process.
     stopping = multiprocessing.get_context("fork").Event()
 
+    def workshop() -> Workshop:
+        if "workshop" not in here:
+            here["workshop"] = Workshop(settings)
+        made: Workshop = here["workshop"]
+        return made
+
     @app.task(name=DRAIN, bind=True)
     def drain(task: Any) -> None:
         headers = getattr(task.request, "headers", None) or {}
         with attached({key: value for key, value in headers.items() if isinstance(value, str)}):
-            if "workshop" not in here:
-                here["workshop"] = Workshop(settings)
-            here["workshop"].drain(stopping.is_set)
+            workshop().drain(stopping.is_set)
+
+    @app.task(name=SYNC_DUE)
+    def sync_due() -> None:
+        workshop().sync_due()
 
     @worker_process_init.connect(weak=False)
     def begin(**_: Any) -> None:
