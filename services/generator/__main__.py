@@ -13,10 +13,12 @@ def main() -> int:
     from corella.v1.generator_pb2_grpc import add_GeneratorServiceServicer_to_server
     from services.chassis.server import serve
     from services.generator.app import build
+    from services.generator.rules import RULES
     from services.generator.settings import GeneratorSettings
 
     settings = GeneratorSettings()
-    return asyncio.run(serve("generator", settings, build, add_GeneratorServiceServicer_to_server, "corella.v1.GeneratorService"))
+    full_name = "corella.v1.GeneratorService"
+    return asyncio.run(serve("generator", settings, build, add_GeneratorServiceServicer_to_server, full_name, rules=RULES))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from opentelemetry import trace
 
 from services.chassis.telemetry import current_trace_id, get_logger, meter, text_attribute, tracer
+from services.generator import owning
 from services.generator.adapting import Adapting
 from services.generator.admission import Admission
 from services.generator.citing import CitedAnswer, cite
@@ -43,8 +44,10 @@ from services.generator.domain import (
     Usage,
 )
 from services.generator.events import Ask, Cited, Completed, Delta, Event, Found, Remembered, Started
+from services.generator.owning import Owner
 from services.generator.ports import AnswerStore, Engine, Retriever, SearchResult, UsageStore
 from services.generator.prompting import Prompt
+from services.generator.redacting import sources_of, union
 from services.generator.refusal import answerability
 from services.generator.remembering import Remembering
 from services.generator.standalone import answered_question, search_query, standalone_question, topic_changed
@@ -90,10 +93,13 @@ class Answering:
             clock = time.perf_counter
             began = clock()
             answer_id = uuid.uuid4().hex
+            owner = owning.owner()
             await self._adapting.prepare(ask.adapter)
-            before = await self._remembering.recall(ask.conversation_id, ask.summary_token)
+            before = await self._remembering.recall(owner, ask.conversation_id, ask.summary_token)
             standalone = standalone_question(ask.question, before.summary.text, before.turns)
             changed = topic_changed(ask.question, before.turns, before.summary.text)
+            # What the memory stems from, the answer may stem from too, unless nothing of it is used.
+            leaned_on = () if changed and standalone == ask.question else tuple(sorted(sources_of(before)))
             recall_seconds = clock() - began
             yield Started(answer_id, ask.conversation_id, standalone, before.state, current_trace_id())
 
@@ -113,6 +119,7 @@ class Answering:
                 with tracer.start_as_current_span("cite"):
                     cited = await asyncio.to_thread(cite, writing.text, prompt.passages, asked)
                 passages, usage, finish = prompt.passages, writing.usage, writing.finish_reason
+                sources = union((each.name for each in passages), leaned_on)
             else:
                 yield Found(found.passages, probability, found.evidence)
                 yield Delta(DONT_KNOW)
@@ -120,20 +127,21 @@ class Answering:
                 async with self._adapting.chosen(ask.adapter) as adapter:
                     pass  # nobody writes; it is told which one would have
                 passages, usage, finish = found.passages, Usage(), FinishReason.REFUSED
+                sources = leaned_on
 
             answer = Answer(answer_id, cited.text, cited.citations, cited.refusal_reason)
             _count(cited)
             _describe(ask, answer, probability, adapter)
             yield Cited(answer, cited.dropped_citation_count, cited.dropped_sentence_count)
-            await self._keep(AnswerRecord(
-                answer, ask.question, standalone, tuple(each.name for each in passages), ask.corpus, adapter.name, current_trace_id()
-            ))  # fmt: skip
-            turn = Turn(ask.question, answer.text, standalone, datetime.now(UTC))
-            after = await self._remembering.add(ask.conversation_id, before, turn)
+            seen = tuple(each.name for each in passages)
+            record = AnswerRecord(answer, ask.question, standalone, seen, ask.corpus, adapter.name, current_trace_id(), sources)
+            await self._keep(owner.tenant, record)
+            turn = Turn(ask.question, answer.text, standalone, datetime.now(UTC), sources)
+            after = await self._remembering.add(owner, ask.conversation_id, before, turn)
             usage = replace(usage, recall_seconds=recall_seconds, retrieval_seconds=retrieval_seconds, total_seconds=clock() - began)
             self._usage.add("answer", bool(adapter.name), usage)
             yield Completed(usage, finish, self._engine.display_name, adapter.name)
-            yield await self._remember(ask, after, changed)
+            yield await self._remember(owner, ask, after, changed)
 
     def _reason_to_refuse(self, ask: Ask, found: SearchResult, probability: float) -> RefusalReason | None:
         if not found.passages:
@@ -144,17 +152,17 @@ class Answering:
     def _compose(self, ask: Ask, asked: str, passages: tuple[Passage, ...], before: Recollection) -> Prompt:
         return self._composing.compose(asked, passages, style=ask.style, max_tokens=ask.options.max_tokens, summary=before.summary.text)
 
-    async def _keep(self, record: AnswerRecord) -> None:
+    async def _keep(self, tenant: str, record: AnswerRecord) -> None:
         try:
-            await self._answers.put(record)
+            await self._answers.put(tenant, record)
         except MemoryUnavailable:
             log.warning("answer_not_kept", answer=record.answer.id)
 
-    async def _remember(self, ask: Ask, after: Recollection, changed: bool) -> Remembered:
+    async def _remember(self, owner: Owner, ask: Ask, after: Recollection, changed: bool) -> Remembered:
         token = expires = None
         if not ask.skip_memory:
-            after = await self._remembering.condense(ask.conversation_id, after)
-            token, expires = self._remembering.seal(after)
+            after = await self._remembering.condense(owner, ask.conversation_id, after)
+            token, expires = self._remembering.seal(owner, after)
         return Remembered(token, expires, after.state, changed, self._remembering.budget(after))
 
 

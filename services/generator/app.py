@@ -17,12 +17,14 @@ from services.generator.completing import Completing
 from services.generator.composing import Composing
 from services.generator.conversing import Conversing
 from services.generator.fernet_tokens import FernetTokens, make_keys, read_keys
+from services.generator.forgetting import Forgetting
 from services.generator.fsspec_shelf import FsspecShelf
 from services.generator.grpc_retriever import GrpcRetriever
 from services.generator.openai_engine import OpenAiEngine
 from services.generator.redis_answers import RedisAnswers
 from services.generator.redis_conversations import RedisConversations
 from services.generator.redis_gate import RedisGate
+from services.generator.redis_stems import RedisStems
 from services.generator.redis_usage import RedisUsage
 from services.generator.remembering import Remembering
 from services.generator.rendering import Rendering
@@ -43,16 +45,18 @@ async def build(settings: GeneratorSettings, lifecycle: Lifecycle) -> AsyncItera
     remote = Remote("retriever", settings.retriever)
     shelf = _shelf(settings, engine)
     adapting = Adapting(engine, shelf, max_candidates=settings.adapters.max_candidates, poll_seconds=settings.adapters.poll_seconds)
+    sweeping: asyncio.Task[None] | None = None
     try:
         await _unless_ended(adapting.start(), lifecycle)
         conversations = RedisConversations(gate, int(memory.conversation_expiry_hours * 3600), memory.kept_turns)
         answers = RedisAnswers(gate, int(settings.answer.keep_answers_days * 86_400))
-        remembering = Remembering(engine, conversations, tokens, memory, usage)
+        retriever = GrpcRetriever(remote)
+        remembering = Remembering(engine, conversations, tokens, memory, usage, retriever=retriever)
         composing = Composing(engine, settings.answer)
         admission = Admission(settings.engine.max_sequences, settings.engine.max_queued)
         answering = Answering(
             engine=engine,
-            retriever=GrpcRetriever(remote),
+            retriever=retriever,
             remembering=remembering,
             answers=answers,
             admission=admission,
@@ -60,14 +64,20 @@ async def build(settings: GeneratorSettings, lifecycle: Lifecycle) -> AsyncItera
             usage=usage,
             adapting=adapting,
         )
+        forgetting = Forgetting(RedisStems(gate), conversations, answers, retriever, settings.forgetting)
+        sweeping = asyncio.create_task(forgetting.run())
         yield GeneratorServicer(
             answering,
             Completing(engine, remembering, admission, usage, adapting),
-            Conversing(conversations, answers, remembering),
+            Conversing(conversations, answers, remembering, retriever),
             Rendering(engine, composing),
-            usage,
+            usage=usage,
+            forgetting=forgetting,
         )
     finally:
+        if sweeping is not None:
+            sweeping.cancel()
+            await asyncio.wait((sweeping,))
         await adapting.close()
         if shelf is not None:
             shelf.close()

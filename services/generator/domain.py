@@ -91,15 +91,18 @@ class Turn:
     answer: str
     standalone_question: str = ""
     create_time: datetime = EPOCH
+    sources: tuple[str, ...] = ()
+    """Names of the chunks it stems from; see redacting.py."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a conversation has been about, in the model's words. `turn_count` turns have gone into it."""
+    """What a conversation has been about, in the model's words. `turn_count` turns have gone into it, which stem from `sources`."""
 
     text: str = ""
     tokens: int = 0
     turn_count: int = 0
+    sources: tuple[str, ...] = ()
 
 
 class MemoryState(Enum):
@@ -108,6 +111,7 @@ class MemoryState(Enum):
     EMPTY = "empty"
     RECALLED = "recalled"
     DEGRADED = "degraded"
+    REDACTED = "redacted"
 
 
 @dataclass(frozen=True)
@@ -297,7 +301,7 @@ class UsageTotals:
 
 @dataclass(frozen=True)
 class AnswerRecord:
-    """An answer with what feedback on it needs. `passages` are names of chunks."""
+    """An answer with what feedback on it needs. `passages` are the chunks the model saw, `sources` all it stems from."""
 
     answer: Answer
     question: str
@@ -306,6 +310,7 @@ class AnswerRecord:
     corpus: str
     adapter: str
     trace_id: str
+    sources: tuple[str, ...] = ()
 
 
 class Rating(Enum):
@@ -325,6 +330,34 @@ class Feedback:
     corrected_text: str
     comment: str
     create_time: datetime
+
+
+@dataclass(frozen=True)
+class Stem:
+    """A chunk that something kept for a tenant stems from."""
+
+    tenant: str
+    chunk: str
+
+
+@dataclass(frozen=True)
+class Traces:
+    """How much that is kept stems from something, place by place."""
+
+    turns: int = 0
+    summaries: int = 0
+    answers: int = 0
+    feedback: int = 0
+
+    def __add__(self, other: Traces) -> Traces:
+        return Traces(
+            self.turns + other.turns, self.summaries + other.summaries, self.answers + other.answers, self.feedback + other.feedback
+        )
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.turns + self.summaries + self.answers + self.feedback
 
 
 class ContextTooLong(InvalidArgument):

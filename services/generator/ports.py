@@ -19,14 +19,17 @@ from services.generator.domain import (
     Message,
     Passage,
     Recollection,
+    Stem,
     Summary,
     TextChunk,
     TextScore,
+    Traces,
     Turn,
     Usage,
     UsageTotals,
 )
 from services.generator.events import Retrieval
+from services.generator.owning import Owner
 
 
 class Engine(Protocol):
@@ -131,53 +134,111 @@ class Retriever(Protocol):
         """At most `retrieval.passage_limit` passages. Raises the retriever's own error; `Unavailable` when it cannot be reached."""
         ...
 
+    async def readable(self, chunks: Collection[str]) -> frozenset[str]:
+        """Those of the chunks, by name, that are there and that the caller may read. Raises as `search`."""
+        ...
 
-class ConversationStore(Protocol):
-    """Remembers conversations. Every method raises `MemoryUnavailable` when the store cannot be reached."""
+    async def closed(self, documents: Collection[str]) -> frozenset[str]:
+        """Those of the documents that are there and that nobody may read; the caller must be an administrator. Raises as `search`."""
+        ...
 
-    async def recall(self, conversation_id: str) -> Recollection:
+
+class Keeper(Protocol):
+    """Keeps records that may stem from documents. `gone` are names of chunks, or of documents for all their chunks.
+
+    Raises `MemoryUnavailable`.
+    """
+
+    async def forget(self, tenant: str, record: str, gone: Collection[str]) -> Traces:
+        """Takes out of a record, as `StemIndex.records` named it, all that stems from `gone`, and tells how much that was."""
+        ...
+
+    async def count(self, tenant: str, record: str, gone: Collection[str]) -> Traces:
+        """How much `forget` would take out."""
+        ...
+
+
+class StemIndex(Protocol):
+    """Knows which records stem from which chunks; may name one that does so no longer. Raises `MemoryUnavailable`."""
+
+    async def chunks(self, tenant: str, document: str, after: str, limit: int) -> list[str]:
+        """At most `limit` names of chunks of a document that something stems from, in the order of their names, after `after`."""
+        ...
+
+    async def records(self, tenant: str, chunk: str, first: int, limit: int) -> list[str]:
+        """Records that stem from a chunk, from position `first`."""
+        ...
+
+    async def claim(self, limit: int, every_seconds: float) -> tuple[list[Stem], tuple[str, str]]:
+        """The next of all chunks on a walk that all replicas share, and where they lie, for `put_back`.
+
+        Empty once all have been walked, until `every_seconds` after that walk began.
+        """
+        ...
+
+    async def put_back(self, walked: tuple[str, str]) -> None:
+        """Has the walk continue where a claim began, unless it has gone on."""
+        ...
+
+    async def look_after(self, stems: list[Stem], now: float) -> None:
+        """Takes records out that have expired by `now`, in seconds since 1970; a bounded number of each chunk's."""
+        ...
+
+
+class ConversationStore(Keeper, Protocol):
+    """Remembers conversations, each owner's for itself. Every method raises `MemoryUnavailable` when the store cannot be reached."""
+
+    async def recall(self, owner: Owner, conversation_id: str) -> Recollection:
         """What is remembered: the summary and the latest turns. Empty for a conversation that does not exist."""
         ...
 
-    async def append(self, conversation_id: str, turn: Turn) -> None:
+    async def append(self, owner: Owner, conversation_id: str, turn: Turn) -> None:
         """Adds a turn and renews the expiry. Any number of calls at once lose nothing."""
         ...
 
-    async def put_summary(self, conversation_id: str, summary: Summary) -> bool:
+    async def put_summary(self, owner: Owner, conversation_id: str, summary: Summary) -> bool:
         """Replaces the summary if the new one covers more turns; tells whether it did."""
         ...
 
-    async def get(self, conversation_id: str) -> Conversation:
+    async def redact(self, owner: Owner, conversation_id: str, gone: Collection[str]) -> None:
+        """Takes out every turn, and the summary, that stem from a chunk in `gone`."""
+        ...
+
+    async def get(self, owner: Owner, conversation_id: str) -> Conversation:
         """The conversation with all turns kept. Raises `ConversationNotFound`."""
         ...
 
-    async def page(self, page_size: int, after: str) -> tuple[list[Conversation], str]:
+    async def page(self, owner: Owner, page_size: int, after: str) -> tuple[list[Conversation], str]:
         """A page, the most recently used first, without turns, and the position after it (empty: the last page)."""
         ...
 
-    async def delete(self, conversation_id: str) -> bool:
+    async def delete(self, owner: Owner, conversation_id: str) -> bool:
         """Forgets it; tells whether there was one."""
         ...
 
 
-class AnswerStore(Protocol):
-    """Keeps answers for a while, and feedback on them. Raises `MemoryUnavailable` when the store cannot be reached."""
+class AnswerStore(Keeper, Protocol):
+    """Keeps answers for a while, and feedback on them, by tenant. Raises `MemoryUnavailable` when the store cannot be reached."""
 
-    async def put(self, record: AnswerRecord) -> None:
+    async def put(self, tenant: str, record: AnswerRecord) -> None:
         """Keeps an answer."""
         ...
 
-    async def put_feedback(self, feedback: Feedback) -> None:
+    async def put_feedback(self, tenant: str, feedback: Feedback) -> None:
         """Keeps feedback together with its answer, in place of earlier feedback on it. Raises `AnswerNotFound`."""
         ...
 
-    async def list_feedback(self, page_size: int, after: str) -> tuple[list[tuple[Feedback, AnswerRecord]], str]:
+    async def list_feedback(self, tenant: str, page_size: int, after: str) -> tuple[list[tuple[Feedback, AnswerRecord]], str]:
         """A page, oldest first, and the position after it (empty: the last page)."""
+        ...
+
+    async def note_older(self) -> None:
+        """Notes, once for all, what the answers and the feedback stem from that versions without a `StemIndex` have left."""
         ...
 
 
 class UsageStore(Protocol):
-    """Sums up what texts cost, over all replicas."""
+    """Sums up what texts cost, over all replicas, for the tenant of the current call."""
 
     def add(self, purpose: str, adapted: bool, usage: Usage) -> None:
         """Adds one text written for `purpose` (`answer`, `completion` or `summary`). Never waits and never fails."""
@@ -191,10 +252,10 @@ class UsageStore(Protocol):
 class SummaryTokens(Protocol):
     """Turns what is remembered into a token a client can keep, and back."""
 
-    def seal(self, recollection: Recollection) -> tuple[bytes, datetime]:
-        """The token and when it expires."""
+    def seal(self, recollection: Recollection, owner: Owner) -> tuple[bytes, datetime]:
+        """The token, which only its owner can give back, and when it expires."""
         ...
 
-    def open(self, token: bytes) -> Recollection:
-        """What the token holds. Raises `SummaryTokenInvalid` or `SummaryTokenExpired`."""
+    def open(self, token: bytes, owner: Owner) -> Recollection:
+        """What the token holds. Raises `SummaryTokenInvalid`, also for a token of somebody else, or `SummaryTokenExpired`."""
         ...

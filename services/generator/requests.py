@@ -26,6 +26,7 @@ _MAX_CHAT_CHARACTERS = 1_000_000
 _MAX_TEXT = 16_000
 _MAX_HEADINGS = 32
 _CORPUS = re.compile(r"corpora/[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+_DOCUMENT = re.compile(r"(corpora/[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?/documents/[A-Za-z0-9_-]{1,128})")
 _CONVERSATION = re.compile(r"conversations/([A-Za-z0-9_-]{1,64})")
 _ANSWER = re.compile(r"answers/([0-9a-f]{32})")
 _ROLES = {pb.CHAT_ROLE_SYSTEM: "system", pb.CHAT_ROLE_USER: "user", pb.CHAT_ROLE_ASSISTANT: "assistant"}
@@ -161,6 +162,14 @@ def conversation_id(name: str) -> str:
     """The id in `conversations/{conversation}`. Raises `InvalidArgument`."""
     check = _Checker()
     found = _conversation_id(check, name, "name")
+    check.finish()
+    return found
+
+
+def document_name(name: str) -> str:
+    """A document's name. Raises `InvalidArgument`."""
+    check = _Checker()
+    found = check.name(name, _DOCUMENT, "name", "corpora/{corpus}/documents/{document}")
     check.finish()
     return found
 

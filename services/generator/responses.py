@@ -180,6 +180,17 @@ def usage(given: domain.Usage) -> pb.Usage:
     )
 
 
+def traces(given: domain.Traces) -> list[retriever_pb2.Trace]:
+    """How much there is in each place, in a fixed order."""
+    places = {
+        "turns of conversations": given.turns,
+        "summaries of conversations": given.summaries,
+        "answers kept for feedback": given.answers,
+        "feedback": given.feedback,
+    }
+    return [retriever_pb2.Trace(place=place, count=count) for place, count in places.items()]
+
+
 def conversation(given: domain.Conversation, kept: domain.ConversationBudget) -> pb.Conversation:
     """A conversation as it is remembered."""
     return pb.Conversation(

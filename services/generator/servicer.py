@@ -14,6 +14,7 @@ from services.generator import requests, responses
 from services.generator.answering import Answering
 from services.generator.completing import Completing
 from services.generator.conversing import Conversing
+from services.generator.forgetting import Forgetting
 from services.generator.ports import UsageStore
 from services.generator.rendering import Rendering
 
@@ -22,13 +23,21 @@ class GeneratorServicer(GeneratorServiceServicer):
     """Speaks `corella.v1.GeneratorService`."""
 
     def __init__(
-        self, answering: Answering, completing: Completing, conversing: Conversing, rendering: Rendering, usage: UsageStore
+        self,
+        answering: Answering,
+        completing: Completing,
+        conversing: Conversing,
+        rendering: Rendering,
+        *,
+        usage: UsageStore,
+        forgetting: Forgetting,
     ) -> None:
         self._answering = answering
         self._completing = completing
         self._conversing = conversing
         self._rendering = rendering
         self._usage = usage
+        self._forgetting = forgetting
         self.engine = completing.engine
 
     async def Ask(self, request: pb.AskRequest, context: Any) -> AsyncIterator[pb.AskResponse]:
@@ -86,3 +95,13 @@ class GeneratorServicer(GeneratorServiceServicer):
 
     async def GetUsage(self, request: pb.GetUsageRequest, context: Any) -> pb.GetUsageResponse:
         return responses.usage_totals(await self._usage.totals())
+
+    async def ForgetDocument(self, request: pb.ForgetDocumentRequest, context: Any) -> pb.ForgetDocumentResponse:
+        forgotten = await self._forgetting.forget(requests.document_name(request.name))
+        return pb.ForgetDocumentResponse(traces=responses.traces(forgotten))
+
+    async def AuditDocument(
+        self, request: pb.GeneratorServiceAuditDocumentRequest, context: Any
+    ) -> pb.GeneratorServiceAuditDocumentResponse:
+        found = await self._forgetting.audit(requests.document_name(request.name))
+        return pb.GeneratorServiceAuditDocumentResponse(name=request.name, traces=responses.traces(found))

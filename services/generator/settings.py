@@ -96,6 +96,13 @@ class MemorySettings(Group):
     retry_seconds: float = Field(2.0, gt=0, description="After a failure the store is left alone for so long.")
 
 
+class ForgettingSettings(Group):
+    """How what stems from documents that are gone is found and forgotten."""
+
+    sweep_seconds: float = Field(60.0, gt=0, description="How often the retriever is asked whether documents are still there.")
+    chunks_per_round: int = Field(20_000, gt=0, description="Chunks it is asked about by one replica at a time.")
+
+
 class GeneratorSettings(ServiceSettings):
     """What the generator needs to know."""
 
@@ -111,6 +118,7 @@ class GeneratorSettings(ServiceSettings):
     adapters: AdapterSettings = AdapterSettings()
     answer: AnswerSettings = AnswerSettings()
     memory: MemorySettings = MemorySettings()
+    forgetting: ForgettingSettings = ForgettingSettings()
 
     @model_validator(mode="after")
     def _keys_are_shared_where_replicas_are(self) -> GeneratorSettings:
