@@ -6,6 +6,7 @@ import os
 from collections.abc import Awaitable, Callable
 
 from corella.v1 import trainer_pb2 as pb
+from services.chassis import identity
 from services.chassis.errors import CorellaError
 from services.trainer.costing import Prices, cost
 from services.trainer.domain import Evaluation, NothingMeasured
@@ -66,7 +67,7 @@ class CostKeeping:
     async def _evaluation(self) -> Evaluation:
         """That of the adapter that serves; else the last one that measured costs."""
         serving = (await self._shelf.serving()).adapter
-        recent, _ = await self._records.page_evaluations(_LOOK_BACK, "")
+        recent, _ = await self._records.page_evaluations(_LOOK_BACK, "", identity.current().tenant)
         measured = [each for each in recent if each.ways]
         if not measured:
             raise NothingMeasured(

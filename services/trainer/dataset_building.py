@@ -77,6 +77,10 @@ class DatasetBuilding:
         # Comparing and splitting take seconds for large sets.
         return await asyncio.to_thread(_put_together, there, len(examples) - len(there), split)
 
+    async def permitted(self, examples: Sequence[Example]) -> list[Example]:
+        """Those of the examples that rest on nothing the current caller may not read. Raises the retriever's errors."""
+        return await with_existing_chunks(examples, self._retriever)
+
     async def _gather(self, source: Source, copies: Callable[[str], Awaitable[list[Example]]], progress: Progress) -> _Gathered:
         if isinstance(source, CorpusSource):
             assert self._teacher is not None, "only where datasets are built is there a teacher"

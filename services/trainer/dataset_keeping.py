@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
+from services.chassis import identity
 from services.chassis.telemetry import get_logger
 from services.trainer.celery_app import BUILD_DATASET, CeleryQueue
 from services.trainer.dataset_building import BuiltDataset, DatasetBuilding
-from services.trainer.domain import Dataset, DatasetCopy, DatasetNotReady, DatasetState, Example, Source, Split
+from services.trainer.domain import Dataset, DatasetCopy, DatasetNotFound, DatasetNotReady, DatasetState, Example, Source, Split
 from services.trainer.example_reader import ExampleReader
 from services.trainer.examples import from_lines, to_lines
 from services.trainer.fsspec_shelf import FsspecShelf
+from services.trainer.owning import of_caller
 from services.trainer.redis_records import RedisRecords, fresh_id
 from services.trainer.settings import LimitSettings
 
@@ -42,7 +44,7 @@ class DatasetKeeping:
             # Parsing a large piece takes longer than other calls should wait.
             await asyncio.to_thread(reader.feed, piece)
         examples = await asyncio.to_thread(reader.finish)
-        dataset = Dataset(fresh_id(), name, DatasetState.READY, time.time(), split)
+        dataset = Dataset(fresh_id(), name, DatasetState.READY, time.time(), split, creator=identity.current())
         built = await self._building.arrange(examples, split)
         await store(self._shelf, dataset.id, built)
         kept = await self._records.create_dataset(described(dataset, built), request_id, digest.hexdigest())
@@ -55,7 +57,7 @@ class DatasetKeeping:
         for source in sources:
             if isinstance(source, DatasetCopy):
                 await self.ready(source.dataset_id)
-        dataset = Dataset(fresh_id(), name, DatasetState.BUILDING, time.time(), split, sources)
+        dataset = Dataset(fresh_id(), name, DatasetState.BUILDING, time.time(), split, sources, creator=identity.current())
         content = hashlib.sha256(repr((name, sources, split)).encode()).hexdigest()
         dataset = await self._records.create_dataset(dataset, request_id, content)
         await self._queue.wake(BUILD_DATASET)
@@ -63,7 +65,7 @@ class DatasetKeeping:
 
     async def ready(self, dataset_id: str) -> Dataset:
         """A dataset that can be trained on. Raises `DatasetNotFound`, `DatasetNotReady`."""
-        dataset = await self._records.dataset(dataset_id)
+        dataset = await self.get(dataset_id)
         if dataset.state is DatasetState.BUILDING:
             raise DatasetNotReady(f"`datasets/{dataset_id}` is still being built.")
         if dataset.state is DatasetState.FAILED:
@@ -72,23 +74,37 @@ class DatasetKeeping:
         return dataset
 
     async def get(self, dataset_id: str) -> Dataset:
-        """Raises `DatasetNotFound`."""
-        return await self._records.dataset(dataset_id)
+        """Raises `DatasetNotFound`, also for one of another tenant."""
+        found = await self._records.dataset(dataset_id)
+        if not of_caller(found.creator.tenant):
+            raise DatasetNotFound(f"datasets/{dataset_id}")
+        return found
 
     async def page(self, size: int, after: str) -> tuple[list[Dataset], str]:
-        """A page, newest first, and the position after it."""
-        return await self._records.page_datasets(size, after)
+        """A page of the tenant's, newest first, and the position after it."""
+        return await self._records.page_datasets(size, after, identity.current().tenant)
 
     async def examples(self, dataset_id: str, size: int, after: str) -> tuple[list[str], str]:
-        """A page of a dataset's examples, and the position after it. Raises `DatasetNotFound`, `DatasetNotReady`."""
+        """A page of a dataset's examples, and the position after it; those on documents the caller may not read are left out of the page.
+
+        Raises `DatasetNotFound`, `DatasetNotReady`, and the retriever's errors.
+        """
         await self.ready(dataset_id)
         content = await self._shelf.read(f"datasets/{dataset_id}/examples.jsonl")
         lines = (content or b"").decode().splitlines()
         start = int(after or 0)
-        return lines[start : start + size], str(start + size) if start + size < len(lines) else ""
+        page = lines[start : start + size]
+        found = await asyncio.to_thread(from_lines, "".join(f"{line}\n" for line in page).encode())
+        permitted = {example.id for example in await self._building.permitted(found)}
+        shown = [line for line, example in zip(page, found, strict=True) if example.id in permitted]
+        return shown, str(start + size) if start + size < len(lines) else ""
 
     async def delete(self, dataset_id: str) -> bool:
         """Whether there was one. Raises `DatasetInUse`."""
+        try:
+            await self.get(dataset_id)
+        except DatasetNotFound:
+            return False
         there = await self._records.delete_dataset(dataset_id)
         await self._shelf.remove(f"datasets/{dataset_id}")
         return there
@@ -100,11 +116,6 @@ async def load(shelf: FsspecShelf, dataset_id: str) -> list[Example]:
     if content is None:
         raise DatasetNotReady(f"The examples of `datasets/{dataset_id}` are not on the shelf.")
     return await asyncio.to_thread(from_lines, content)
-
-
-def loader(shelf: FsspecShelf) -> Callable[[str], Awaitable[list[Example]]]:
-    """A function that loads datasets by id."""
-    return lambda dataset_id: load(shelf, dataset_id)
 
 
 async def store(shelf: FsspecShelf, dataset_id: str, built: BuiltDataset) -> None:

@@ -6,12 +6,14 @@ import asyncio
 import time
 
 from services.chassis.errors import CorellaError, Unavailable
+from services.chassis.identity import acting_for
 from services.chassis.telemetry import get_logger
 from services.trainer.dataset_building import DatasetBuilding
-from services.trainer.dataset_keeping import described, loader, store
-from services.trainer.domain import DatasetState, Failure
+from services.trainer.dataset_keeping import described, load, store
+from services.trainer.domain import Dataset, DatasetNotFound, DatasetState, Example, Failure
 from services.trainer.fsspec_shelf import FsspecShelf
 from services.trainer.grpc_generator import GrpcGenerator
+from services.trainer.owning import of_caller
 from services.trainer.ports import Retriever
 from services.trainer.redis_records import DATASETS, RedisRecords
 from services.trainer.settings import TrainerSettings
@@ -63,10 +65,15 @@ class DatasetRun:
 
     async def _build(self) -> bool:
         dataset = await self._records.dataset(self._id)
+        with acting_for(dataset.creator):
+            return await self._build_for(dataset)
+
+    async def _build_for(self, dataset: Dataset) -> bool:
+        """Builds it for its creator: of what that caller may not read, nothing comes in."""
         building = DatasetBuilding(self._generator, self._retriever, teachers(self._settings.teacher, self._generator))
         while True:
             try:
-                built = await building.build(dataset, loader(self._shelf), self._progress)
+                built = await building.build(dataset, self._copied, self._progress)
                 break
             except Unavailable as error:
                 # Passing: the generator loads its model, a store restarts.
@@ -84,6 +91,12 @@ class DatasetRun:
         )  # fmt: skip
         await self._records.finish(DATASETS, self._id, self._token, **{name: getattr(ready, name) for name in names})
         return True
+
+    async def _copied(self, dataset_id: str) -> list[Example]:
+        """The examples of another dataset of the same tenant. Raises `DatasetNotFound`, `DatasetNotReady`."""
+        if not of_caller((await self._records.dataset(dataset_id)).creator.tenant):
+            raise DatasetNotFound(f"datasets/{dataset_id}")
+        return await load(self._shelf, dataset_id)
 
     def _progress(self, done: int, total: int) -> None:
         """Called from the event loop, often; written now and then."""

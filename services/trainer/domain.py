@@ -40,7 +40,11 @@ from services.chassis.errors import (
     Unavailable,
     Violation,
 )
+from services.chassis.identity import DEFAULT_TENANT, Caller
+from services.chassis.roles import Role
 
+SOMEBODY = Caller("somebody", roles=frozenset({Role.TRAINER}))
+"""Stands for who made a record of a version that did not note it: of the default tenant, with no rights of its own."""
 DONT_KNOW = "I do not know."
 """What the model is to write when the passages do not hold the answer: the same words as the generator's."""
 
@@ -199,6 +203,8 @@ class Dataset:
     done_count: int = 0
     total_count: int = 0
     error: Failure | None = None
+    creator: Caller = SOMEBODY
+    """Who asked for it: it holds what this caller may read, and is its tenant's."""
 
 
 # Jobs
@@ -382,6 +388,8 @@ class Job:
     cancel_requested: bool = False
     alive_time: float | None = None
     """When the work last showed a sign of life."""
+    creator: Caller = SOMEBODY
+    """Who asked for it: it learns from what this caller may read, and is its tenant's."""
 
 
 # Judgement
@@ -450,6 +458,7 @@ class Evaluation:
     ways: tuple[WayCost, ...] = ()
     usage: TrainingUsage = TrainingUsage()
     """What the training of the candidate had used."""
+    tenant: str = DEFAULT_TENANT
 
 
 @dataclass(frozen=True)
@@ -465,6 +474,8 @@ class AdapterVersion:
     base_fingerprint: str
     size_bytes: int
     serving: bool = False
+    tenant: str = DEFAULT_TENANT
+    """Whose examples it was trained on."""
 
 
 @dataclass(frozen=True)
@@ -515,6 +526,8 @@ class Schedule:
     new_example_count: int = 0
     run_count: int = 0
     done: bool = False
+    creator: Caller = SOMEBODY
+    """Who asked for it; each run is this caller's."""
 
 
 # Errors

@@ -31,7 +31,7 @@ class JobConcluding:
         for name, picture in report.pictures.items():
             await self._shelf.write(f"jobs/{job_id}/report/{name}", picture)
         await self._shelf.write(f"jobs/{job_id}/report/report.md", report.markdown.encode())
-        await self._records.put_evaluation(_evaluation(job_id, candidate, judgement, usage))
+        await self._records.put_evaluation(_evaluation(work.job, candidate, judgement, usage))
         values = {"adapter": candidate.adapter, "evaluation_id": job_id, "model_uri": candidate.model_uri, "usage": usage}
         if not judgement.decision.accepted:
             cause = judgement.diagnosis.cause.value.replace("_", " ") if judgement.diagnosis else "no better answers"
@@ -66,12 +66,12 @@ class JobConcluding:
         return f"Accepted: `{adapter}` serves."
 
 
-def _evaluation(job_id: str, candidate: Candidate, judgement: Judgement, usage: TrainingUsage) -> Evaluation:
+def _evaluation(job: Job, candidate: Candidate, judgement: Judgement, usage: TrainingUsage) -> Evaluation:
     decision, diagnosis = judgement.decision, judgement.diagnosis
     found = (*diagnosis.evidence, diagnosis.advice) if diagnosis else ()
     return Evaluation(
-        id=job_id,
-        job_id=job_id,
+        id=job.id,
+        job_id=job.id,
         adapter=candidate.adapter,
         accepted=decision.accepted,
         reasons=(*decision.reasons, *found),
@@ -85,4 +85,5 @@ def _evaluation(job_id: str, candidate: Candidate, judgement: Judgement, usage: 
         corner_case_metrics=judgement.corner,
         ways=judgement.ways,
         usage=usage,
+        tenant=job.creator.tenant,
     )

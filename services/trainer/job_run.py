@@ -23,6 +23,7 @@ from typing import TypeVar
 from opentelemetry import trace
 
 from services.chassis.errors import CorellaError, Unavailable
+from services.chassis.identity import acting_for
 from services.chassis.model_fingerprint import base_fingerprint
 from services.chassis.telemetry import current_trace_id, get_logger, tracer
 from services.trainer.asking_one import AskingStopped
@@ -100,7 +101,9 @@ class JobRun:
         try:
             if job.start_time is None:
                 await self._records.update(JOBS, self._id, self._token, start_time=time.time(), trace_id=job.trace_id or current_trace_id())
-            await self._whole(job)
+            # Whatever is searched, asked and looked up for it, is for whoever asked for the job.
+            with acting_for(job.creator):
+                await self._whole(job)
         except (Stopped, AskingStopped):
             await self._reporter.close()
             if self._reporter.cancelled:
@@ -234,7 +237,9 @@ class JobRun:
         }
         manifest = await self._shelf.publish_adapter(job.spec.adapter_id, version, candidate.outcome.result_url, annotations)
         await self._records.put_version(
-            AdapterVersion(name, manifest.digest, False, job.id, time.time(), rank, work.fingerprint, manifest.size)
+            AdapterVersion(
+                name, manifest.digest, False, job.id, time.time(), rank, work.fingerprint, manifest.size, tenant=job.creator.tenant
+            )
         )
         self._reporter.say(f"Published {name}, {manifest.size:,} bytes, not serving.")
         return replace(candidate, adapter=name, model_uri=candidate.outcome.merged_url)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from services.chassis.telemetry import get_logger
 from services.trainer.domain import (
     AdapterNotAccepted,
+    AdapterNotFound,
     AdapterVersion,
     NothingToRollBack,
     PastServing,
@@ -17,6 +18,7 @@ from services.trainer.domain import (
     Serving,
 )
 from services.trainer.fsspec_shelf import FsspecShelf
+from services.trainer.owning import of_caller
 from services.trainer.redis_records import RedisRecords
 
 log = get_logger(__name__)
@@ -36,6 +38,8 @@ class Promoting:
     async def promote(self, name: str, request_id: str = "") -> AdapterVersion:
         """Makes a version serve. Raises `AdapterNotFound`, `AdapterNotAccepted`. Promoting what serves changes nothing."""
         version = await self._records.version(name)
+        if not of_caller(version.tenant):
+            raise AdapterNotFound(name)
         if not version.accepted:
             raise AdapterNotAccepted(f"The gate did not accept `{name}`; the report of `jobs/{version.job_id}` says why.", adapter=name)
 

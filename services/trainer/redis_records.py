@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from services.chassis.identity import DEFAULT_TENANT
 from services.trainer import redis_scripts as scripts
 from services.trainer.domain import (
     AdapterNotFound,
@@ -87,7 +88,8 @@ class RedisRecords:
     async def create_dataset(self, dataset: Dataset, request_id: str, content: str) -> Dataset:
         """Keeps a dataset; one that is BUILDING waits to be built. A repeat under the same request id returns the first."""
         lane = DATASETS if dataset.state is DatasetState.BUILDING else ""
-        made = await self._record("dataset", dataset.id, dump_record(dataset), lane=lane, limit=-1, request_id=request_id, content=content)
+        key = _request(dataset.creator.tenant, "dataset", request_id)
+        made = await self._record("dataset", dataset.id, dump_record(dataset), lane=lane, limit=-1, request=key, content=content)
         return dataset if made == dataset.id else await self.dataset(made)
 
     async def dataset(self, dataset_id: str) -> Dataset:
@@ -97,10 +99,11 @@ class RedisRecords:
             raise DatasetNotFound(f"datasets/{dataset_id}")
         return load_record(Dataset, stored)
 
-    async def page_datasets(self, size: int, after: str) -> tuple[list[Dataset], str]:
-        """A page, newest first, and the position after it (empty: the last page)."""
-        found, position = await self._page("datasets", "dataset", size, after)
-        return [load_record(Dataset, stored) for stored in found], position
+    async def page_datasets(self, size: int, after: str, tenant: str | None = None) -> tuple[list[Dataset], str]:
+        """A page of a tenant's, or of all, newest first, and the position after it (empty: the last page)."""
+        return await self._page(
+            "datasets", self._stored("dataset", Dataset), lambda each: each.creator.tenant, tenant, size=size, after=after
+        )
 
     async def delete_dataset(self, dataset_id: str) -> bool:
         """Whether there was one. Raises `DatasetInUse` while a job that has not ended uses it."""
@@ -113,7 +116,8 @@ class RedisRecords:
 
     async def create_job(self, job: Job, request_id: str, content: str, max_queued: int) -> Job:
         """Queues a job. A repeat under the same request id returns the first. Raises `QueueFull`, `RequestIdReused`."""
-        made = await self._record("job", job.id, dump_record(job), lane=JOBS, limit=max_queued, request_id=request_id, content=content)
+        key = _request(job.creator.tenant, "job", request_id)
+        made = await self._record("job", job.id, dump_record(job), lane=JOBS, limit=max_queued, request=key, content=content)
         return await self.job(made)
 
     async def job(self, job_id: str) -> Job:
@@ -123,10 +127,12 @@ class RedisRecords:
             raise JobNotFound(f"jobs/{job_id}")
         return await self._seen(load_record(Job, stored))
 
-    async def page_jobs(self, size: int, after: str) -> tuple[list[Job], str]:
-        """A page, newest first, and the position after it."""
-        found, position = await self._page("jobs", "job", size, after)
-        return [await self._seen(load_record(Job, stored)) for stored in found], position
+    async def page_jobs(self, size: int, after: str, tenant: str | None = None) -> tuple[list[Job], str]:
+        """A page of a tenant's, or of all, newest first, and the position after it."""
+        found, position = await self._page(
+            "jobs", self._stored("job", Job), lambda each: each.creator.tenant, tenant, size=size, after=after
+        )
+        return [await self._seen(each) for each in found], position
 
     async def cancel_job(self, job_id: str) -> Job:
         """Ends one that waits; asks one that runs to stop; changes nothing at one that has ended. Raises `JobNotFound`."""
@@ -268,11 +274,14 @@ class RedisRecords:
             raise EvaluationNotFound(f"evaluations/{evaluation_id}")
         return load_whole(Evaluation, text)
 
-    async def page_evaluations(self, size: int, after: str) -> tuple[list[Evaluation], str]:
-        """A page, newest first, and the position after it."""
-        ids, position = await self._page_ids("evaluations", size, after)
-        texts = [await self._run(self._redis.get(f"{PREFIX}evaluation:{each}")) for each in ids]
-        return [load_whole(Evaluation, text) for text in texts if text], position
+    async def page_evaluations(self, size: int, after: str, tenant: str | None = None) -> tuple[list[Evaluation], str]:
+        """A page of a tenant's, or of all, newest first, and the position after it."""
+
+        async def load(evaluation_id: str) -> Evaluation | None:
+            text = await self._run(self._redis.get(f"{PREFIX}evaluation:{evaluation_id}"))
+            return load_whole(Evaluation, text) if text else None
+
+        return await self._page("evaluations", load, lambda each: each.tenant, tenant, size=size, after=after)
 
     # Adapters
 
@@ -296,29 +305,32 @@ class RedisRecords:
 
     async def create_schedule(self, schedule: Schedule) -> None:
         """Raises `ScheduleExists`."""
-        if not await self._run(self._redis.hsetnx(f"{PREFIX}schedules", schedule.id, dump_whole(schedule))):
+        field = _schedule(schedule.creator.tenant, schedule.id)
+        if not await self._run(self._redis.hsetnx(f"{PREFIX}schedules", field, dump_whole(schedule))):
             raise ScheduleExists(f"There is a schedule `schedules/{schedule.id}` already.", schedule=f"schedules/{schedule.id}")
 
     async def put_schedule(self, schedule: Schedule) -> None:
         """Replaces it, unless it was deleted meanwhile."""
-        if await self._run(self._redis.hexists(f"{PREFIX}schedules", schedule.id)):
-            await self._run(self._redis.hset(f"{PREFIX}schedules", schedule.id, dump_whole(schedule)))
+        field = _schedule(schedule.creator.tenant, schedule.id)
+        if await self._run(self._redis.hexists(f"{PREFIX}schedules", field)):
+            await self._run(self._redis.hset(f"{PREFIX}schedules", field, dump_whole(schedule)))
 
-    async def schedule(self, schedule_id: str) -> Schedule:
+    async def schedule(self, schedule_id: str, tenant: str = DEFAULT_TENANT) -> Schedule:
         """Raises `ScheduleNotFound`."""
-        text = await self._run(self._redis.hget(f"{PREFIX}schedules", schedule_id))
+        text = await self._run(self._redis.hget(f"{PREFIX}schedules", _schedule(tenant, schedule_id)))
         if text is None:
             raise ScheduleNotFound(f"schedules/{schedule_id}")
         return load_whole(Schedule, text)
 
-    async def schedules(self) -> list[Schedule]:
-        """All of them, by id."""
+    async def schedules(self, tenant: str | None = None) -> list[Schedule]:
+        """A tenant's, or all of them, by id."""
         stored = await self._run(self._redis.hgetall(f"{PREFIX}schedules"))
-        return [load_whole(Schedule, stored[each]) for each in sorted(stored)]
+        found = [load_whole(Schedule, stored[each]) for each in sorted(stored)]
+        return [each for each in found if tenant in (None, each.creator.tenant)]
 
-    async def delete_schedule(self, schedule_id: str) -> bool:
+    async def delete_schedule(self, schedule_id: str, tenant: str = DEFAULT_TENANT) -> bool:
         """Whether there was one."""
-        return bool(await self._run(self._redis.hdel(f"{PREFIX}schedules", schedule_id)))
+        return bool(await self._run(self._redis.hdel(f"{PREFIX}schedules", _schedule(tenant, schedule_id))))
 
     # Locks and signs of life
 
@@ -337,8 +349,7 @@ class RedisRecords:
         """Says that a process lives, for so long."""
         await self._run(self._redis.set(f"{PREFIX}{what}", "1", px=round(seconds * 1000)))
 
-    async def _record(self, noun: str, new_id: str, values: list[str], *, lane: str, limit: int, request_id: str, content: str) -> str:
-        request = f"request:{noun}:{request_id}" if request_id else ""
+    async def _record(self, noun: str, new_id: str, values: list[str], *, lane: str, limit: int, request: str, content: str) -> str:
         record = json.dumps([content, new_id])
         answer = await self._script(self._create, noun, new_id, lane, limit, request, record, *values)
         if answer[0] == "full":
@@ -346,20 +357,43 @@ class RedisRecords:
         if answer[0] == "seen":
             seen_content, seen_id = json.loads(answer[1])
             if seen_content != content:
-                raise RequestIdReused(request_id)
+                raise RequestIdReused(request.partition(":")[2].partition(":")[2])
             return str(seen_id)
         return str(answer[1])
 
-    async def _page(self, index: str, noun: str, size: int, after: str) -> tuple[list[dict[str, str]], str]:
-        ids, position = await self._page_ids(index, size, after)
-        found = [await self._run(self._redis.hgetall(f"{PREFIX}{noun}:{each}")) for each in ids]
-        return [stored for stored in found if stored], position
+    def _stored(self, noun: str, kind: type[T]) -> Callable[[str], Awaitable[T | None]]:
+        """A function that loads records of one kind by id."""
 
-    async def _page_ids(self, index: str, size: int, after: str) -> tuple[list[str], str]:
-        highest = f"({after}" if after else "+inf"
-        entries = await self._run(self._redis.zrevrangebyscore(f"{PREFIX}{index}", highest, "-inf", start=0, num=size, withscores=True))
-        position = f"{entries[-1][1]:.0f}" if len(entries) == size else ""
-        return [each for each, _ in entries], position
+        async def load(record_id: str) -> T | None:
+            stored = await self._run(self._redis.hgetall(f"{PREFIX}{noun}:{record_id}"))
+            return load_record(kind, stored) if stored else None
+
+        return load
+
+    async def _page(
+        self,
+        index: str,
+        load: Callable[[str], Awaitable[T | None]],
+        tenant_of: Callable[[T], str],
+        tenant: str | None,
+        *,
+        size: int,
+        after: str,
+    ) -> tuple[list[T], str]:
+        """A page of what is there, of one tenant or of all, in the index's order from its end, and the position after it."""
+        found: list[T] = []
+        while True:
+            highest = f"({after}" if after else "+inf"
+            entries = await self._run(self._redis.zrevrangebyscore(f"{PREFIX}{index}", highest, "-inf", start=0, num=size, withscores=True))
+            for each, score in entries:
+                after = f"{score:.0f}"
+                record = await load(each)
+                if record is not None and tenant in (None, tenant_of(record)):
+                    found.append(record)
+                    if len(found) == size:
+                        return found, after
+            if len(entries) < size:
+                return found, ""
 
     async def _script(self, script: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
         return await self._run(cast(Any, script)(keys=[PREFIX], args=[PREFIX, *arguments]))
@@ -369,3 +403,14 @@ class RedisRecords:
             return await command
         except (RedisConnectionError, RedisTimeoutError, OSError) as error:
             raise RecordsUnavailable("The records of jobs and datasets (Redis) cannot be reached.") from error
+
+
+def _request(tenant: str, noun: str, request_id: str) -> str:
+    """Where it stands what a request id was used for. The default tenant's are those of versions that knew no tenants."""
+    if not request_id:
+        return ""
+    return f"request:{noun}:{request_id}" if tenant == DEFAULT_TENANT else f"request:{noun}@{tenant}:{request_id}"
+
+
+def _schedule(tenant: str, schedule_id: str) -> str:
+    return schedule_id if tenant == DEFAULT_TENANT else f"{tenant}/{schedule_id}"

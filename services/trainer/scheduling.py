@@ -16,6 +16,7 @@ from celery.schedules import ParseException, crontab
 
 from services.chassis.channel import Remote
 from services.chassis.errors import CorellaError, InvalidArgument
+from services.chassis.identity import DEFAULT_TENANT, acting_for
 from services.chassis.telemetry import current_trace_id, get_logger
 from services.trainer.celery_app import BUILD_DATASET, RUN_JOB, CeleryQueue, make_celery
 from services.trainer.domain import Dataset, DatasetState, FeedbackSource, Job, JobSpec, JobState, Schedule
@@ -89,11 +90,12 @@ class Scheduling:
     async def check(self, clock: Callable[[], float] = time.time) -> None:
         """Starts what is due. One schedule's trouble does not keep the others waiting."""
         for known in await self._records.schedules():
-            async with self._records.lock(f"schedule:{known.id}", _LOCK_SECONDS) as held:
+            async with self._records.lock(f"schedule:{known.creator.tenant}/{known.id}", _LOCK_SECONDS) as held:
                 if not held:
                     continue
                 try:
-                    await self._look_at(await self._records.schedule(known.id), clock())
+                    with acting_for(known.creator):
+                        await self._look_at(await self._records.schedule(known.id, known.creator.tenant), clock())
                 except CorellaError as error:
                     log.warning("schedule_not_checked", schedule=known.id, reason=error.reason, detail=error.message)
 
@@ -124,16 +126,20 @@ class Scheduling:
 
     async def _start(self, schedule: Schedule, now: float) -> Job:
         # The same for whoever starts this run, also after a crash half-way.
-        run = hashlib.sha256(f"{schedule.id}/{schedule.create_time}/{schedule.run_count}".encode()).hexdigest()[:16]
+        tenant = "" if schedule.creator.tenant == DEFAULT_TENANT else f"{schedule.creator.tenant}/"
+        run = hashlib.sha256(f"{tenant}{schedule.id}/{schedule.create_time}/{schedule.run_count}".encode()).hexdigest()[:16]
         dataset = Dataset(
             id=run, display_name=f"{schedule.id}, run {schedule.run_count + 1}", state=DatasetState.BUILDING, create_time=now,
             split=schedule.split, sources=tuple(schedule.sources) or (FeedbackSource(),),
+            creator=schedule.creator,
         )  # fmt: skip
         content = f"schedule {schedule.id} run {schedule.run_count}"
         await self._records.create_dataset(dataset, f"schedule-{run}", content)
         await self._wake.wake(BUILD_DATASET)
         spec: JobSpec = replace(schedule.spec, dataset_id=run)
-        job = Job(run, spec, JobState.QUEUED, now, schedule_id=schedule.id, trace_id=current_trace_id())
+        job = Job(
+            run, spec, JobState.QUEUED, now, schedule_id=schedule.id, trace_id=current_trace_id(), creator=schedule.creator
+        )  # fmt: skip
         job = await self._records.create_job(job, f"schedule-{run}", content, self._max_queued)
         await self._wake.wake(RUN_JOB)
         return job

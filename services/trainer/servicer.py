@@ -9,14 +9,15 @@ from typing import Any
 
 from corella.v1 import trainer_pb2 as pb
 from corella.v1.trainer_pb2_grpc import TrainerServiceServicer
-from services.chassis import page_token
+from services.chassis import identity, page_token
 from services.chassis.errors import InvalidArgument
 from services.trainer import requests, responses
 from services.trainer.cost_keeping import CostKeeping
 from services.trainer.dataset_keeping import DatasetKeeping
-from services.trainer.domain import DatasetNotFound, ScheduleNotFound
+from services.trainer.domain import DatasetNotFound, EvaluationNotFound, ScheduleNotFound
 from services.trainer.fsspec_shelf import FsspecShelf, serving_message
-from services.trainer.job_keeping import JobKeeping
+from services.trainer.job_keeping import JobKeeping, require_promoting
+from services.trainer.owning import of_caller
 from services.trainer.promoting import Promoting
 from services.trainer.redis_records import RedisRecords
 
@@ -110,10 +111,12 @@ class TrainerServicer(TrainerServiceServicer):
 
     async def GetEvaluation(self, request: pb.GetEvaluationRequest, context: Any) -> pb.GetEvaluationResponse:
         found = await self._records.evaluation(requests.resource_id(request.name, "evaluations"))
+        if not of_caller(found.tenant):
+            raise EvaluationNotFound(request.name)
         return pb.GetEvaluationResponse(evaluation=responses.evaluation(found))
 
     async def ListEvaluations(self, request: pb.ListEvaluationsRequest, context: Any) -> pb.ListEvaluationsResponse:
-        found, position = await self._records.page_evaluations(*requests.page(request, "evaluations"))
+        found, position = await self._records.page_evaluations(*requests.page(request, "evaluations"), identity.current().tenant)
         token = page_token.encode(position, "evaluations")
         return pb.ListEvaluationsResponse(evaluations=[responses.evaluation(each) for each in found], next_page_token=token)
 
@@ -121,7 +124,7 @@ class TrainerServicer(TrainerServiceServicer):
         size, after = requests.page(request, "adapters")
         serving = (await self._shelf.serving()).adapter
         by_adapter: dict[str, list[pb.AdapterVersion]] = {}
-        for each in await self._records.versions():
+        for each in filter(lambda version: of_caller(version.tenant), await self._records.versions()):
             name = each.name.partition("/versions/")[0]
             by_adapter.setdefault(name, []).append(responses.version(replace(each, serving=each.name == serving)))
         names, start = sorted(by_adapter), int(after or 0)
@@ -143,19 +146,21 @@ class TrainerServicer(TrainerServiceServicer):
     # Schedules and costs
 
     async def CreateSchedule(self, request: pb.CreateScheduleRequest, context: Any) -> pb.CreateScheduleResponse:
-        schedule = requests.schedule(request.schedule, self._allowed_teachers, time.time())
+        schedule = replace(requests.schedule(request.schedule, self._allowed_teachers, time.time()), creator=identity.current())
+        require_promoting(schedule.spec)
         await self._records.create_schedule(schedule)
         return pb.CreateScheduleResponse(schedule=responses.schedule(schedule))
 
     async def ListSchedules(self, request: pb.ListSchedulesRequest, context: Any) -> pb.ListSchedulesResponse:
         size, after = requests.page(request, "schedules")
-        found, start = await self._records.schedules(), int(after or 0)
+        found, start = await self._records.schedules(identity.current().tenant), int(after or 0)
         position = str(start + size) if start + size < len(found) else ""
         shown = [responses.schedule(each) for each in found[start : start + size]]
         return pb.ListSchedulesResponse(schedules=shown, next_page_token=page_token.encode(position, "schedules"))
 
     async def DeleteSchedule(self, request: pb.DeleteScheduleRequest, context: Any) -> pb.DeleteScheduleResponse:
-        if not await self._records.delete_schedule(requests.resource_id(request.name, "schedules")) and not request.allow_missing:
+        schedule_id = requests.resource_id(request.name, "schedules")
+        if not await self._records.delete_schedule(schedule_id, identity.current().tenant) and not request.allow_missing:
             raise ScheduleNotFound(request.name)
         return pb.DeleteScheduleResponse()
 
