@@ -6,11 +6,15 @@ from typing import Annotated
 
 import typer
 
+from corella.cli import corpus_indexes
 from corella.cli.context import Json, session
 from corella.cli.failures import USAGE, UserError
 from corella.cli.ingest import METRICS
 
-app = typer.Typer(help="List, create and delete corpora.", no_args_is_help=True)
+app = typer.Typer(help="List, show, create, delete and reindex corpora.", no_args_is_help=True)
+app.command("show")(corpus_indexes.show_corpus)
+app.command("reindex")(corpus_indexes.reindex_corpus)
+app.command("rollback")(corpus_indexes.roll_back_corpus)
 
 
 @app.command("list")
@@ -59,6 +63,9 @@ def create_corpus(
     metric: Annotated[str, typer.Option(help=f"{', '.join(METRICS)}. Default: cosine.")] = "",
     chunk_tokens: Annotated[int, typer.Option(min=0, help="Largest chunk in tokens. 0: the default, 200.")] = 0,
     overlap_tokens: Annotated[int, typer.Option(min=-1, help="Tokens repeated between chunks. 0: the default, 32; -1: none.")] = 0,
+    default_access: Annotated[
+        str, typer.Option(help="Who may read documents that come without access of their own: tenant or nobody.")
+    ] = "tenant",
     as_json: Json = False,
 ) -> None:
     """Create a corpus."""
@@ -70,9 +77,13 @@ def create_corpus(
 
     if metric and metric not in METRICS:
         raise UserError(f"--metric must be one of {', '.join(METRICS)}.", exit_code=USAGE)
+    if default_access not in {"tenant", "nobody"}:
+        raise UserError("--default-access must be tenant or nobody.", exit_code=USAGE)
     plan = Plan(corpus=corpus_id, lazy=lazy, metric=METRICS.get(metric, ""), chunk_tokens=chunk_tokens, overlap_tokens=overlap_tokens)
     corpus = plan.corpus_message()
     corpus.display_name = display_name
+    nobody = default_access == "nobody"
+    corpus.default_access = retriever_pb2.ACCESS_LEVEL_NOBODY if nobody else retriever_pb2.ACCESS_LEVEL_TENANT
     request = retriever_pb2.CreateCorpusRequest(corpus_id=corpus_id, corpus=corpus, request_id=uuid.uuid4().hex)
     with session(ctx).client() as corella:
         created = corella.retriever.CreateCorpus(request).corpus

@@ -16,6 +16,10 @@ TYPES = {
     ".htm": "text/html",
     ".txt": "text/plain",
     ".json": "application/vnd.corella.ticket+json",
+    ".pdf": "application/pdf",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    ".csv": "text/csv",
 }
 MAX_BYTES = 50 * 2**20
 """Largest document the contract allows."""

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from corella.cli.files import Findings
     from corella.cli.ingesting import Outcome
 
+KNOWN = ".md .markdown .html .htm .txt .pdf .docx .pptx .csv, and .json tickets"
 METRICS = {"cosine": "METRIC_COSINE", "inner-product": "METRIC_INNER_PRODUCT", "l2": "METRIC_L2"}
 
 
 def ingest(
     ctx: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(help="Files and folders: .md .markdown .html .htm .txt, and .json tickets.", exists=True)],
+    paths: Annotated[list[Path], typer.Argument(help=f"Files and folders: {KNOWN}.", exists=True)],
     corpus: CorpusOption = DEFAULT_CORPUS,
     lazy: Annotated[
         bool, typer.Option("--lazy", help="New corpus: embed chunks when they are first found, and in the background.")
@@ -31,6 +32,10 @@ def ingest(
     ] = 0,
     base_url: Annotated[str, typer.Option(help="Prefix of the documents' URLs. Default: file:// and the absolute path.")] = "",
     metadata: Annotated[list[str] | None, typer.Option("--metadata", "-m", help="key=value for every document. May be repeated.")] = None,
+    access_users: Annotated[
+        list[str] | None, typer.Option("--access-user", help="Only this user may read the documents, and others named. May be repeated.")
+    ] = None,
+    access_groups: Annotated[list[str] | None, typer.Option("--access-group", help="As --access-user, for a group.")] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return when the documents are handed over.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -44,12 +49,10 @@ def ingest(
     findings = find(paths, base_url)
     if not findings.documents:
         _show_skipped(findings, as_json=False)
-        raise UserError(
-            "There is no document of a known type among these paths.", hint="Known: .md .markdown .html .htm .txt, .json tickets."
-        )
+        raise UserError("There is no document of a known type among these paths.", hint=f"Known: {KNOWN}.")
     plan = ingesting.Plan(
         corpus=corpus, lazy=lazy, metric=METRICS.get(metric, ""), chunk_tokens=chunk_tokens, overlap_tokens=overlap_tokens,
-        metadata=key_values(metadata or [], "--metadata"),
+        metadata=key_values(metadata or [], "--metadata"), access_users=tuple(access_users or ()), access_groups=tuple(access_groups or ()),
     )  # fmt: skip
     with session(ctx).client() as corella:
         outcome = ingesting.ingest(corella.retriever, findings, plan, wait=not no_wait, quiet=as_json)

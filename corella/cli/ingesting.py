@@ -40,6 +40,16 @@ class Plan:
     chunk_tokens: int = 0
     overlap_tokens: int = 0
     metadata: dict[str, str] = field(default_factory=dict)
+    access_users: tuple[str, ...] = ()
+    access_groups: tuple[str, ...] = ()
+
+    @property
+    def access(self) -> retriever_pb2.Access | None:
+        """Who may read the documents; None: a document that is there keeps what it has, and a new one is as the corpus says."""
+        if not (self.access_users or self.access_groups):
+            return None
+        level = retriever_pb2.ACCESS_LEVEL_LISTED
+        return retriever_pb2.Access(level=level, users=self.access_users, groups=self.access_groups)
 
     @property
     def corpus_name(self) -> str:
@@ -94,11 +104,11 @@ def ingest(
     began = time.monotonic()
     ensure_corpus(stub, plan)
     outcome = Outcome()
-    bars = None if quiet else _bars()
+    bars = None if quiet else progress_bars()
     with bars or nullcontext():
         for batch in _batches(findings.documents):
             operation = _hand_over(stub, batch, plan, findings, bars)
-            outcome.operations.append(_follow(stub, operation, bars) if wait else operation)
+            outcome.operations.append(follow(stub, operation, bars) if wait else operation)
     outcome.seconds = time.monotonic() - began
     return outcome
 
@@ -127,7 +137,7 @@ def ensure_corpus(stub: retriever_pb2_grpc.RetrieverServiceStub, plan: Plan) -> 
     ]
     if differing:
         raise UserError(
-            f"The corpus {plan.corpus} exists already, with another setting for {', '.join(differing)}; these cannot be changed.",
+            f"The corpus {plan.corpus} exists already, with another setting for {', '.join(differing)}; ingesting does not change these.",
             hint="Leave the option out, or choose another name with --corpus.",
         )
 
@@ -178,14 +188,14 @@ def _messages(
             if skipped not in findings.skipped:
                 findings.skipped.append(skipped)
             continue
-        document = retriever_pb2.Document(uri=found.uri, mime_type=found.mime_type, metadata=plan.metadata)
+        document = retriever_pb2.Document(uri=found.uri, mime_type=found.mime_type, metadata=plan.metadata, access=plan.access)
         yield retriever_pb2.IngestDocumentsRequest(document=document)
         for start in range(0, len(content), PIECE_BYTES):
             yield retriever_pb2.IngestDocumentsRequest(content=content[start : start + PIECE_BYTES])
         advance()
 
 
-def _follow(stub: retriever_pb2_grpc.RetrieverServiceStub, operation: operation_pb2.Operation, bars: Any) -> operation_pb2.Operation:
+def follow(stub: retriever_pb2_grpc.RetrieverServiceStub, operation: operation_pb2.Operation, bars: Any) -> operation_pb2.Operation:
     """Waits for the end of an operation, showing how far it is."""
     bar = bars.add_task("", total=operation.total_count, detail="") if bars else None
     until = time.monotonic() + PATIENCE_SECONDS
@@ -230,7 +240,8 @@ def _detail(operation: operation_pb2.Operation) -> str:
     return ", ".join(parts)
 
 
-def _bars() -> Any:
+def progress_bars() -> Any:
+    """Bars of `rich` on standard error, for `follow`."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (

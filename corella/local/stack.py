@@ -98,6 +98,13 @@ def local_stack(home: Home, ports: Ports) -> list[ProcessSpec]:
             after=("valkey", "milvus", "embedder"),
         ),
         ProcessSpec(
+            name="retriever-beat",
+            command=_python("services.retriever.beat"),
+            probe=shows_life(ports.valkey, "{corella:retriever}:beat:"),
+            environment={**retriever, **_threads(1)},
+            after=("valkey",),
+        ),
+        ProcessSpec(
             name="generator",
             command=_python("services.generator"),
             probe=grpc_health(ports.generator, "corella.v1.GeneratorService"),
