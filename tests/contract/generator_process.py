@@ -71,6 +71,12 @@ class TableRetriever(RetrieverServiceServicer):
         evidence = pb.SearchEvidence(top_vector_score=0.8 * best, top_term_coverage=best, overlap_count=1)
         return pb.SearchResponse(passages=found[: request.limit], evidence=evidence)
 
+    def BatchGetChunks(self, request: pb.BatchGetChunksRequest, context: grpc.ServicerContext) -> pb.BatchGetChunksResponse:
+        there = {each.name: each for each in (WARRANTY, BATTERY)}
+        return pb.BatchGetChunksResponse(
+            chunks=[there[name] for name in request.names if name in there], missing=[name for name in request.names if name not in there]
+        )
+
 
 def share(asked: set[str], passage: pb.Passage) -> float:
     """How many of the words asked for begin like a word of the passage."""

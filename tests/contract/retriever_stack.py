@@ -27,6 +27,7 @@ from corella.errors import RpcFailure
 from corella.v1 import embedder_pb2, embedder_pb2_grpc, operation_pb2
 from corella.v1 import retriever_pb2 as pb
 from corella.v1.retriever_pb2_grpc import RetrieverServiceStub
+from corella.v1.source_pb2_grpc import SourceServiceStub
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 90.0
@@ -114,6 +115,8 @@ class RetrieverStack:
         self.embedder_address = embedder_address
         self.import_root = folder / "import"
         self.import_root.mkdir()
+        self.secrets = folder / "secrets"
+        self.secrets.mkdir()
         if not redis_url:
             port = free_port()
             (folder / "valkey").mkdir()
@@ -130,6 +133,7 @@ class RetrieverStack:
         self.start_worker()
         self.channel = grpc.insecure_channel(f"127.0.0.1:{self.port}", options=[("grpc.max_reconnect_backoff_ms", 200)])
         self.stub: Any = RetrieverServiceStub(self.channel)
+        self.sources: Any = SourceServiceStub(self.channel)
 
     def start_milvus(self) -> None:
         """Starts Milvus Lite on its data."""
@@ -144,6 +148,10 @@ class RetrieverStack:
         """Starts the worker, in a process group of its own."""
         self._start("worker", [sys.executable, "-m", "services.retriever.worker"], None)
 
+    def start_beat(self, name: str = "beat") -> None:
+        """Starts the clock that has sources looked after. There may be several, by name."""
+        self._start(name, [sys.executable, "-m", "services.retriever.beat"], None)
+
     def kill(self, name: str) -> None:
         """kill -9 of the process and of its children."""
         process = self.processes.pop(name)
@@ -153,9 +161,8 @@ class RetrieverStack:
     def close(self) -> None:
         """Ends everything."""
         self.channel.close()
-        for name in ("worker", "retriever", "milvus", "valkey"):
-            if name in self.processes:
-                self.kill(name)
+        for name in reversed(list(self.processes)):
+            self.kill(name)
 
     def log(self, name: str) -> str:
         """What a process logged."""
@@ -206,12 +213,15 @@ class RetrieverStack:
             "CORELLA_RETRIEVER_EMBEDDER__ADDRESS": self.embedder_address,
             "CORELLA_RETRIEVER_BLOB_URL": str(self.folder / "blobs"),
             "CORELLA_RETRIEVER_IMPORT_ROOTS": f'["{self.import_root}"]',
+            "CORELLA_RETRIEVER_SECRETS_FOLDER": str(self.secrets),
+            # Sites of tests run on this machine.
+            "CORELLA_RETRIEVER_FETCH__ALLOWED_HOSTS": '["127.0.0.1"]',
             "CORELLA_RETRIEVER_LIMITS__DOCUMENT_MAX_BYTES": "2000000",
             "CORELLA_RETRIEVER_EMBEDDER__TIMEOUT_SECONDS": "5",
             "CORELLA_RETRIEVER_WORKER__LEASE_SECONDS": "4",
             "CORELLA_RETRIEVER_WORKER__RETRY_BASE_SECONDS": "1",
         }
-        if name in ("retriever", "worker"):
+        if name not in ("valkey", "milvus"):
             environment |= {
                 "CORELLA_RETRIEVER_SERVER__PORT": str(self.port),
                 "CORELLA_RETRIEVER_MILVUS_URI": self.milvus_uri,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from services.chassis.identity import LOCAL, acting_for
 from services.trainer.domain import (
     AdapterNotAccepted,
     AdapterVersion,
@@ -34,6 +35,12 @@ from services.trainer.domain import (
 from services.trainer.fsspec_shelf import FsspecShelf
 from services.trainer.promoting import Promoting
 from services.trainer.redis_records import DATASETS, JOBS, RedisRecords, fresh_id, open_redis
+
+
+@pytest.fixture(autouse=True)
+def caller() -> Iterator[None]:
+    with acting_for(LOCAL):
+        yield
 
 
 @pytest.fixture

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ from corella.local.processes import remains
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "samples"
+OUTSIDE = Path(tempfile.mkdtemp(prefix="corella-e2e-"))
+SECRETS, IMPORTS = OUTSIDE / "secrets", OUTSIDE / "imports"
 
 
 @dataclass
@@ -28,6 +32,10 @@ class Stack:
     """A running stack."""
 
     home: Home
+    secrets: Path = SECRETS
+    """Folder of the deployment's secrets."""
+    imports: Path = IMPORTS
+    """Folder below which directories may be read."""
 
     def corella(
         self, *arguments: str, ok: int | None = 0, text: str | None = None, timeout: float = 120
@@ -79,7 +87,15 @@ class Stack:
 def environment() -> dict[str, str]:
     """The environment without settings of another stack. The gate measures costs on few questions: each takes seconds, one at a time."""
     mine = {key: value for key, value in os.environ.items() if not key.startswith("CORELLA_")}
-    return mine | {"COLUMNS": "200", "CORELLA_TRAINER_GATE__COST_QUESTIONS": "3", "CORELLA_TRAINER_GATE__SCORED_EXAMPLES": "4"}
+    return mine | {
+        "COLUMNS": "200",
+        "CORELLA_TRAINER_GATE__COST_QUESTIONS": "3",
+        "CORELLA_TRAINER_GATE__SCORED_EXAMPLES": "4",
+        # The tests' own servers of pages and tickets are on this machine, which sources may not reach otherwise.
+        "CORELLA_RETRIEVER_FETCH__ALLOWED_HOSTS": '["127.0.0.1"]',
+        "CORELLA_RETRIEVER_SECRETS_FOLDER": str(SECRETS),
+        "CORELLA_RETRIEVER_IMPORT_ROOTS": f'["{IMPORTS}"]',
+    }
 
 
 def free_port_base() -> int:
@@ -100,6 +116,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Everything, healthy. At the end everything is stopped, and nothing may be left."""
     home = Home(tmp_path_factory.mktemp("e2e") / "home")
     home.path.mkdir()
+    SECRETS.mkdir()
+    IMPORTS.mkdir()
     # Prepared once by `make setup`.
     home.models.symlink_to(ROOT / ".corella/models")
     made = Stack(home)
@@ -111,6 +129,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         assert remains(run_id) == [], "processes are left after `corella down`"
     finally:
         made.corella("down", ok=None, timeout=200)
+        shutil.rmtree(OUTSIDE)
         for log in home.logs.glob("*.log"):
             print(f"--- the end of {log.name}\n{log.read_text(errors='replace')[-800:]}")
 

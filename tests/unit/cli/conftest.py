@@ -14,7 +14,17 @@ import pytest
 from grpc_status import rpc_status
 
 from corella.cli import main
-from corella.v1 import generator_pb2, generator_pb2_grpc, operation_pb2, retriever_pb2, retriever_pb2_grpc, trainer_pb2, trainer_pb2_grpc
+from corella.v1 import (
+    generator_pb2,
+    generator_pb2_grpc,
+    operation_pb2,
+    retriever_pb2,
+    retriever_pb2_grpc,
+    source_pb2,
+    source_pb2_grpc,
+    trainer_pb2,
+    trainer_pb2_grpc,
+)
 from services.chassis.errors import CorellaError, NotFound
 
 SUCCEEDED = operation_pb2.OPERATION_STATE_SUCCEEDED
@@ -37,6 +47,7 @@ class FakeRetriever(retriever_pb2_grpc.RetrieverServiceServicer):
     error: CorellaError | None = None
     asked: list[Any] = field(default_factory=list)
     received: list[list[retriever_pb2.IngestDocumentsRequest]] = field(default_factory=list)
+    traces: dict[str, int] = field(default_factory=dict)
 
     def GetCorpus(self, request: Any, context: Any) -> Any:
         if request.name not in self.corpora:
@@ -50,6 +61,18 @@ class FakeRetriever(retriever_pb2_grpc.RetrieverServiceServicer):
         self.corpora[corpus.name] = corpus
         return retriever_pb2.CreateCorpusResponse(corpus=corpus)
 
+    def ReindexCorpus(self, request: Any, context: Any) -> Any:
+        return retriever_pb2.ReindexCorpusResponse(operation=self._switching(request, context))
+
+    def RollBackCorpus(self, request: Any, context: Any) -> Any:
+        return retriever_pb2.RollBackCorpusResponse(operation=self._switching(request, context))
+
+    def _switching(self, request: Any, context: Any) -> Any:
+        self.asked.append(request)
+        if self.error:
+            abort(context, self.error)
+        return operation_pb2.Operation(name="operations/1", state=operation_pb2.OPERATION_STATE_RUNNING, total_count=2)
+
     def IngestDocuments(self, requests: Any, context: Any) -> Any:
         self.received.append(list(requests))
         if self.fail_ingest:
@@ -57,6 +80,10 @@ class FakeRetriever(retriever_pb2_grpc.RetrieverServiceServicer):
         total = sum(1 for part in self.received[-1] if part.HasField("document"))
         running = operation_pb2.Operation(name="operations/1", state=operation_pb2.OPERATION_STATE_RUNNING, total_count=total)
         return retriever_pb2.IngestDocumentsResponse(operation=running)
+
+    def GetOperation(self, request: Any, context: Any) -> Any:
+        running = operation_pb2.Operation(name=request.name, state=operation_pb2.OPERATION_STATE_RUNNING)
+        return retriever_pb2.GetOperationResponse(operation=running)
 
     def WaitOperation(self, request: Any, context: Any) -> Any:
         if self.fail_wait:
@@ -80,6 +107,19 @@ class FakeRetriever(retriever_pb2_grpc.RetrieverServiceServicer):
         self.asked.append(request)
         return retriever_pb2.DeleteDocumentResponse()
 
+    def UpdateDocumentAccess(self, request: Any, context: Any) -> Any:
+        self.asked.append(request)
+        return retriever_pb2.UpdateDocumentAccessResponse(document=retriever_pb2.Document(uri="https://a", access=request.access))
+
+    def RetryDocuments(self, request: Any, context: Any) -> Any:
+        self.asked.append(request)
+        return retriever_pb2.RetryDocumentsResponse(operation=self.ends)
+
+    def AuditDocument(self, request: Any, context: Any) -> Any:
+        self.asked.append(request)
+        traces = [retriever_pb2.Trace(place=place, count=count) for place, count in self.traces.items()]
+        return retriever_pb2.AuditDocumentResponse(name=request.name, traces=traces)
+
 
 @dataclass
 class FakeGenerator(generator_pb2_grpc.GeneratorServiceServicer):
@@ -90,6 +130,22 @@ class FakeGenerator(generator_pb2_grpc.GeneratorServiceServicer):
     asked: list[Any] = field(default_factory=list)
     records: list[generator_pb2.FeedbackRecord] = field(default_factory=list)
     model: generator_pb2.GenerationModel = field(default_factory=generator_pb2.GenerationModel)
+    traces: dict[str, int] = field(default_factory=dict)
+
+    def ForgetDocument(self, request: Any, context: Any) -> Any:
+        self.asked.append(request)
+        if self.error:
+            abort(context, self.error)
+        return generator_pb2.ForgetDocumentResponse(traces=self._traces())
+
+    def AuditDocument(self, request: Any, context: Any) -> Any:
+        self.asked.append(request)
+        if self.error:
+            abort(context, self.error)
+        return generator_pb2.GeneratorServiceAuditDocumentResponse(name=request.name, traces=self._traces())
+
+    def _traces(self) -> list[Any]:
+        return [retriever_pb2.Trace(place=place, count=count) for place, count in self.traces.items()]
 
     def CreateFeedback(self, request: Any, context: Any) -> Any:
         self.asked.append(request)
@@ -159,6 +215,59 @@ for _method in trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"].methods
         setattr(FakeTrainer, _method, _unary(_method))
 
 
+class FakeSources(source_pb2_grpc.SourceServiceServicer):
+    """Keeps the sources it is given; every sync ends as `last_sync`, `state` and `error` say."""
+
+    def __init__(self) -> None:
+        self.sources: dict[str, source_pb2.Source] = {}
+        self.after = source_pb2.Source(state=source_pb2.SOURCE_STATE_IDLE)
+        self.asked: list[Any] = []
+
+    def CreateSource(self, request: Any, context: Any) -> Any:
+        self.asked.append(request)
+        source = source_pb2.Source()
+        source.CopyFrom(request.source)
+        source.name = f"{request.parent}/sources/{request.source_id}"
+        source.current_operation = "" if request.paused else "operations/1"
+        self.sources[source.name] = source
+        return source_pb2.CreateSourceResponse(source=source)
+
+    def GetSource(self, request: Any, context: Any) -> Any:
+        if request.name not in self.sources:
+            abort(context, NotFound("There is no such source.", reason="SOURCE_NOT_FOUND"))
+        source = source_pb2.Source()
+        source.CopyFrom(self.sources[request.name])
+        source.MergeFrom(self.after)
+        return source_pb2.GetSourceResponse(source=source)
+
+    def ListSources(self, request: Any, context: Any) -> Any:
+        return source_pb2.ListSourcesResponse(sources=[self._as_it_stands(name) for name in sorted(self.sources)])
+
+    def UpdateSource(self, request: Any, context: Any) -> Any:
+        self.asked.append(request)
+        return source_pb2.UpdateSourceResponse(source=request.source)
+
+    def SyncSource(self, request: Any, context: Any) -> Any:
+        self.asked.append(request)
+        return source_pb2.SyncSourceResponse(operation=operation_pb2.Operation(name="operations/1", total_count=3))
+
+    def PauseSource(self, request: Any, context: Any) -> Any:
+        return source_pb2.PauseSourceResponse(source=self._as_it_stands(request.name))
+
+    def ResumeSource(self, request: Any, context: Any) -> Any:
+        return source_pb2.ResumeSourceResponse(source=self._as_it_stands(request.name))
+
+    def DeleteSource(self, request: Any, context: Any) -> Any:
+        self.asked.append(request)
+        return source_pb2.DeleteSourceResponse(deleted_document_count=3 if request.delete_documents else 0)
+
+    def _as_it_stands(self, name: str) -> source_pb2.Source:
+        source = source_pb2.Source()
+        source.CopyFrom(self.sources[name])
+        source.MergeFrom(self.after)
+        return source
+
+
 class Result(NamedTuple):
     code: int
     out: str
@@ -168,6 +277,11 @@ class Result(NamedTuple):
 @pytest.fixture
 def retriever() -> FakeRetriever:
     return FakeRetriever()
+
+
+@pytest.fixture
+def sources() -> FakeSources:
+    return FakeSources()
 
 
 @pytest.fixture
@@ -183,6 +297,7 @@ def trainer() -> FakeTrainer:
 @pytest.fixture
 def corella(
     retriever: FakeRetriever,
+    sources: FakeSources,
     generator: FakeGenerator,
     trainer: FakeTrainer,
     tmp_path: Path,
@@ -192,6 +307,7 @@ def corella(
     """`corella("search", "x")` against the fakes."""
     server = grpc.server(futures.ThreadPoolExecutor(4))
     retriever_pb2_grpc.add_RetrieverServiceServicer_to_server(retriever, server)
+    source_pb2_grpc.add_SourceServiceServicer_to_server(sources, server)
     generator_pb2_grpc.add_GeneratorServiceServicer_to_server(generator, server)
     trainer_pb2_grpc.add_TrainerServiceServicer_to_server(trainer, server)
     port = server.add_insecure_port("127.0.0.1:0")

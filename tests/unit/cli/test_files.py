@@ -24,7 +24,7 @@ def names(root: Path, **options: str) -> list[str]:
 
 
 def test_known_endings_are_taken_in_the_order_of_their_names(tmp_path: Path) -> None:
-    make(tmp_path, {"b.md": "x", "a.HTML": "x", "sub/c.txt": "x", "d.markdown": "x", "e.htm": "x", "t.json": TICKET, "p.pdf": "x"})
+    make(tmp_path, {"b.md": "x", "a.HTML": "x", "sub/c.txt": "x", "d.markdown": "x", "e.htm": "x", "t.json": TICKET, "p.png": "x"})
     found = find([tmp_path])
     assert [d.path.relative_to(tmp_path).as_posix() for d in found.documents] == [
         "a.HTML", "b.md", "d.markdown", "e.htm", "t.json", "sub/c.txt",

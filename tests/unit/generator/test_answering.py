@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from services.chassis.errors import NotFound, Unavailable
+from services.chassis.identity import LOCAL, Caller, acting_for
 from services.generator.adapting import Adapting
 from services.generator.admission import Admission
 from services.generator.answering import Answering
@@ -42,7 +43,9 @@ from services.generator.domain import (
 )
 from services.generator.events import Ask, Cited, Completed, Delta, Found, Remembered, Retrieval, Started
 from services.generator.fernet_tokens import FernetTokens
+from services.generator.owning import Owner
 from services.generator.ports import DesiredAdapter, SearchResult
+from services.generator.redacting import MAX_SOURCES, bounded, without
 from services.generator.remembering import Remembering
 from services.generator.settings import AnswerSettings, MemorySettings
 
@@ -54,8 +57,15 @@ PASSAGE = Passage(
     heading_path=("Warranty",),
     text="The Falcon X200 has a warranty period of 36 months.",
 )
+OWNER = Owner("default", "token local")
 SUPPORTED = "The Falcon X200 has a warranty period of 36 months."
 ASK = Ask("How long is the warranty period of the Falcon X200?", "corpora/c")
+
+
+@pytest.fixture(autouse=True)
+def caller() -> Iterator[None]:
+    with acting_for(LOCAL):
+        yield
 
 
 class ToldEngine:
@@ -122,12 +132,21 @@ class ToldRetriever:
         self.evidence = Evidence(0.9, 1.0, 1)
         self.queries: list[str] = []
         self.failure: Exception | None = None
+        self.checked: list[frozenset[str]] = []
+        self.gone: frozenset[str] = frozenset()
+        self.check_failure: Exception | None = None
 
     async def search(self, corpus: str, query: str, retrieval: Retrieval) -> SearchResult:
         self.queries.append(query)
         if self.failure is not None:
             raise self.failure
         return SearchResult(self.passages, self.evidence)
+
+    async def readable(self, chunks: Collection[str]) -> frozenset[str]:
+        self.checked.append(frozenset(chunks))
+        if self.check_failure is not None:
+            raise self.check_failure
+        return frozenset(chunks) - self.gone
 
 
 class DictStore:
@@ -143,26 +162,33 @@ class DictStore:
         if self.down:
             raise MemoryUnavailable("down")
 
-    async def recall(self, conversation_id: str) -> Recollection:
+    async def recall(self, owner: Owner, conversation_id: str) -> Recollection:
         self._check()
         turns = tuple(self.turns.get(conversation_id, ()))
         summary = self.summaries.get(conversation_id, Summary())
         return Recollection(summary, turns, len(turns), MemoryState.RECALLED) if turns else Recollection()
 
-    async def append(self, conversation_id: str, turn: Turn) -> None:
+    async def append(self, owner: Owner, conversation_id: str, turn: Turn) -> None:
         self._check()
         self.turns.setdefault(conversation_id, []).append(turn)
 
-    async def put_summary(self, conversation_id: str, summary: Summary) -> bool:
+    async def put_summary(self, owner: Owner, conversation_id: str, summary: Summary) -> bool:
         self._check()
         self.summaries[conversation_id] = summary
         return True
 
-    async def put(self, record: AnswerRecord) -> None:
+    async def redact(self, owner: Owner, conversation_id: str, gone: Collection[str]) -> None:
+        self._check()
+        kept = without(await self.recall(owner, conversation_id), gone)
+        self.turns[conversation_id] = list(kept.turns)
+        if not kept.summary.text:
+            self.summaries.pop(conversation_id, None)
+
+    async def put(self, tenant: str, record: AnswerRecord) -> None:
         self._check()
         self.records.append(record)
 
-    async def put_feedback(self, feedback: Feedback) -> None:
+    async def put_feedback(self, tenant: str, feedback: Feedback) -> None:
         raise AssertionError("no feedback is given here")
 
 
@@ -209,7 +235,8 @@ class Stage:
         self.shelf = ToldShelf()
         self.adapting = Adapting(self.engine, self.shelf)
         self.tokens = FernetTokens([Fernet.generate_key()], 60)
-        self.remembering = Remembering(self.engine, self.store, self.tokens, MemorySettings(max_turns=2), self.usage)  # type: ignore[arg-type]
+        settings = MemorySettings(max_turns=2)
+        self.remembering = Remembering(self.engine, self.store, self.tokens, settings, self.usage, retriever=self.retriever)  # type: ignore[arg-type]
         self.answering = Answering(
             engine=self.engine,
             retriever=self.retriever,
@@ -367,7 +394,7 @@ async def test_a_conversation_is_recalled_and_extended() -> None:
     assert events[0].memory_state is MemoryState.RECALLED
     assert "falcon" in stage.retriever.queries[-1].lower()
     assert [turn.question for turn in stage.store.turns["c"]] == [ASK.question, "And for how long is it repaired?"]
-    assert stage.store.summaries["c"] == Summary("A summary.", 2, 2)
+    assert stage.store.summaries["c"] == Summary("A summary.", 2, 2, (PASSAGE.name,))
     assert events[-1].budget.exhausted
 
 
@@ -378,7 +405,7 @@ async def test_a_token_does_the_same_without_a_store() -> None:
     events = await stage.events(replace(ASK, question="And for how long is it repaired?", summary_token=token))
     assert events[0].memory_state is MemoryState.RECALLED
     assert "falcon" in stage.retriever.queries[-1].lower()
-    assert stage.tokens.open(events[-1].summary_token).turn_count == 2
+    assert stage.tokens.open(events[-1].summary_token, OWNER).turn_count == 2
 
 
 async def test_a_bad_token_is_an_error_before_any_work() -> None:
@@ -412,7 +439,7 @@ async def test_a_summary_that_fails_costs_the_summary_only() -> None:
         events.append(event)
         if isinstance(event, Completed):
             stage.engine.failure = EngineUnavailable("gone")
-    assert stage.tokens.open(events[-1].summary_token).turns[-1].question == ASK.question
+    assert stage.tokens.open(events[-1].summary_token, OWNER).turns[-1].question == ASK.question
     assert "c" not in stage.store.summaries
 
 
@@ -443,3 +470,91 @@ async def test_an_answer_refused_without_the_model_counts_as_an_answer_that_cost
     await stage.events(replace(ASK, skip_memory=True))
     [(purpose, _, usage)] = stage.usage.added
     assert (purpose, usage.prompt_tokens, usage.generation_seconds) == ("answer", 0, 0.0)
+
+
+FOLLOW_UP = "And for how long is it repaired?"
+CONVERSING = replace(ASK, conversation_id="c")
+OTHER = replace(PASSAGE, name="corpora/c/documents/e/chunks/1")
+
+
+async def test_without_memory_the_retriever_is_not_asked_about_it() -> None:
+    stage = Stage()
+    await stage.events(CONVERSING)
+    assert stage.retriever.checked == []
+
+
+async def test_memory_is_checked_by_one_question_before_it_is_used() -> None:
+    stage = Stage()
+    await stage.events(CONVERSING)
+    stage.retriever.passages = (OTHER,)
+    await stage.events(replace(CONVERSING, question=FOLLOW_UP))
+    await stage.events(replace(CONVERSING, question=FOLLOW_UP))
+    assert stage.retriever.checked == [frozenset({PASSAGE.name}), frozenset({PASSAGE.name, OTHER.name})]
+
+
+async def test_a_turn_stems_from_its_passages_and_from_the_memory_it_leaned_on() -> None:
+    stage = Stage()
+    await stage.events(CONVERSING)
+    stage.retriever.passages = (OTHER,)
+    await stage.events(replace(CONVERSING, question=FOLLOW_UP))
+    first, second = stage.store.turns["c"]
+    assert first.sources == (PASSAGE.name,)
+    assert set(second.sources) == {PASSAGE.name, OTHER.name}
+    assert set(stage.store.summaries["c"].sources) == {PASSAGE.name, OTHER.name}
+    assert set(stage.store.records[1].sources) == {PASSAGE.name, OTHER.name}
+
+
+@pytest.mark.parametrize("by_token", [False, True])
+async def test_what_may_no_longer_be_read_is_not_used_and_not_kept(by_token: bool) -> None:
+    stage = Stage()
+    first = await stage.events(replace(CONVERSING, conversation_id="" if by_token else "c"))
+    stage.retriever.gone = frozenset({PASSAGE.name})
+    stage.retriever.passages = (OTHER,)
+    memory = {"summary_token": first[-1].summary_token} if by_token else {"conversation_id": "c"}
+    events = await stage.events(replace(ASK, question=FOLLOW_UP, **memory))
+    assert (events[0].memory_state, events[-1].state) == (MemoryState.REDACTED, MemoryState.REDACTED)
+    assert "falcon" not in stage.retriever.queries[-1].lower()
+    assert "A summary." not in str(stage.engine.prompts[2])
+    assert "A summary." not in str(stage.engine.prompts[3:])
+    kept = stage.tokens.open(events[-1].summary_token, OWNER)
+    assert [turn.question for turn in kept.turns] == [FOLLOW_UP]
+    assert PASSAGE.name not in (*kept.summary.sources, *kept.turns[0].sources)
+    if not by_token:
+        assert [turn.question for turn in stage.store.turns["c"]] == [FOLLOW_UP]
+        assert PASSAGE.name not in stage.store.summaries["c"].sources
+        # The record is clean now.
+        assert (await stage.events(CONVERSING))[0].memory_state is MemoryState.RECALLED
+
+
+@pytest.mark.parametrize("by_token", [False, True])
+async def test_memory_that_cannot_be_checked_is_not_used(by_token: bool) -> None:
+    stage = Stage()
+    first = await stage.events(replace(CONVERSING, conversation_id="" if by_token else "c"))
+    stage.retriever.check_failure = Unavailable("The retriever is away.")
+    memory = {"summary_token": first[-1].summary_token} if by_token else {"conversation_id": "c"}
+    written = len(stage.engine.prompts)
+    events = await stage.events(replace(ASK, question=FOLLOW_UP, **memory))
+    assert (events[0].memory_state, events[-1].state) == (MemoryState.DEGRADED, MemoryState.DEGRADED)
+    assert "falcon" not in stage.retriever.queries[-1].lower()
+    assert SUPPORTED not in str(stage.engine.prompts[written + 1 :]).replace(f"Answer: {SUPPORTED}", "", 1)
+    assert [turn.question for turn in stage.tokens.open(events[-1].summary_token, OWNER).turns] == [FOLLOW_UP]
+    stage.retriever.check_failure = None
+    if not by_token:
+        assert (await stage.events(CONVERSING))[0].memory_state is MemoryState.RECALLED
+
+
+async def test_another_persons_token_is_an_error_before_any_work() -> None:
+    stage = Stage()
+    token = (await stage.events())[-1].summary_token
+    queries = len(stage.retriever.queries)
+    with acting_for(Caller("bob", user="bob")), pytest.raises(SummaryTokenInvalid):
+        await stage.events(replace(ASK, summary_token=token))
+    assert len(stage.retriever.queries) == queries
+
+
+def test_a_memory_of_very_many_chunks_lets_the_oldest_go() -> None:
+    turns = tuple(Turn(str(n), "a", sources=tuple(f"{n}-{m}" for m in range(MAX_SOURCES // 4))) for n in range(6))
+    summary = Summary("all", 1, 6, tuple(name for turn in turns for name in turn.sources))
+    kept = bounded(Recollection(summary, turns, 6, MemoryState.RECALLED))
+    assert [turn.question for turn in kept.turns] == ["2", "3", "4", "5"]
+    assert (kept.summary, kept.turn_count) == (Summary(), 6)

@@ -19,6 +19,7 @@ CLASSES: dict[str, Any] = {
     "embedder": EmbedderSettings,
     "retriever": RetrieverSettings,
     "worker": RetrieverSettings,
+    "retriever-beat": RetrieverSettings,
     "generator": GeneratorSettings,
     "trainer": TrainerSettings,
     "trainer-worker": TrainerSettings,
@@ -65,7 +66,7 @@ def test_services_listen_on_loopback_at_their_ports(
     assert (server.host, server.port) == ("127.0.0.1", getattr(PORTS, name))
 
 
-@pytest.mark.parametrize("name", ["retriever", "worker"])
+@pytest.mark.parametrize("name", ["retriever", "worker", "retriever-beat"])
 def test_retriever_and_worker_meet_in_the_same_stores(
     name: str, home: Home, environments: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +124,7 @@ def test_each_process_waits_only_for_processes_that_exist_and_in_no_circle(home:
 
 def test_stores_are_stopped_after_those_who_write_to_them(home: Home) -> None:
     turns = {spec.name: spec.stop_turn for spec in local_stack(home, PORTS)}
-    for name in ("generator", "retriever", "worker", "embedder", "trainer", "trainer-worker", "trainer-beat"):
+    for name in ("generator", "retriever", "worker", "retriever-beat", "embedder", "trainer", "trainer-worker", "trainer-beat"):
         assert turns[name] < min(turns["valkey"], turns["milvus"])
 
 

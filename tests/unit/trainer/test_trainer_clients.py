@@ -21,6 +21,8 @@ from services.chassis.channel import Remote
 from services.chassis.errors import DeadlineExceeded, NotFound, ResourceExhausted, Unavailable, Unimplemented
 from services.chassis.server import make_server
 from services.chassis.settings import ClientSettings, ServerSettings
+from services.generator.rules import RULES as GENERATOR_RULES
+from services.retriever.rules import RULES as RETRIEVER_RULES
 from services.trainer.domain import Message, Passage
 from services.trainer.generator_teacher import GeneratorTeacher
 from services.trainer.grpc_generator import GrpcGenerator
@@ -150,7 +152,9 @@ class ToldRetriever(RetrieverServiceServicer):
 
 @asynccontextmanager
 async def serving(servicer: Any, add: Any, port: int = 0, seconds: float = 5.0) -> AsyncIterator[tuple[Remote, grpc.aio.Server, int]]:
-    server, _health, port = make_server(ServerSettings(port=port), lambda s: add(servicer, s), "corella.v1.Told")
+    server, _health, port = make_server(
+        ServerSettings(port=port), lambda s: add(servicer, s), "corella.v1.Told", {**GENERATOR_RULES, **RETRIEVER_RULES}
+    )
     await server.start()
     remote = Remote("generator", ClientSettings(address=f"127.0.0.1:{port}", timeout_seconds=seconds))
     try:
