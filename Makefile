@@ -6,13 +6,15 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 # Where this is set, as in many containers, every start would compile torch and vLLM anew: 15 s in each process.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help setup models run demo-tune test test-long lint format proto bench bench-embed bench-ask bench-train bench-adapters eval clean
+.PHONY: help setup models run demo-tune test test-long lint format proto bench bench-embed bench-ask bench-train bench-adapters bench-permissions bench-ingest bench-lazy bench-sync bench-headings eval clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 # Files a test names: `make test TESTS=tests/unit/trainer`.
 TESTS ?= tests
 PYTEST_OPTIONS ?=
+# The first test set named in DATA, for a measurement that cannot do without.
+data_folder = $(or $(firstword $(DATA)),$(error make $(1) needs a test set: make $(1) DATA=FOLDER))
 
 help: ## List these commands
 	@echo 'make <command>'
@@ -47,8 +49,8 @@ proto: setup ## Generate corella/v1 from proto/
 	@$(BIN)/python -m grpc_tools.protoc -I proto --python_out=. --pyi_out=. --grpc_python_out=. proto/corella/v1/*.proto
 	@git status --short corella/v1
 
-bench: setup ## Every measurement beside its alternative, kept in bench/results/
-	@$(MAKE) --no-print-directory bench-embed bench-ask bench-train bench-adapters
+bench: setup ## Every measurement beside its alternative, kept in bench/results/ (with DATA="FOLDER…" also those of ingestion)
+	@$(MAKE) --no-print-directory bench-embed bench-ask bench-train bench-adapters bench-permissions bench-headings $(if $(DATA),bench-ingest bench-lazy bench-sync)
 
 bench-embed: setup ## Embedder beside sentence-transformers
 	@$(BIN)/python -m bench.embed
@@ -61,6 +63,21 @@ bench-train: setup ## Trainer beside TRL's SFTTrainer, and two workers beside on
 
 bench-adapters: setup ## What serving an adapter costs, beside the base model and a merged one
 	@$(BIN)/python -m bench.adapters --output bench/results/adapters.md
+
+bench-permissions: setup ## What it costs a search to go by who may read what, at 50,000 chunks and 200 groups
+	@$(BIN)/python -m bench.permissions --output bench/results/permissions.md
+
+bench-ingest: setup ## Ingestion beside LlamaIndex's, and beside the embedder alone, on the pages in DATA=FOLDER
+	@$(BIN)/python -m bench.ingest $(call data_folder,bench-ingest)
+
+bench-lazy: setup ## Lazy corpora beside eager ones: time to searchable, quality and latency as they warm, on the pages in DATA=FOLDER
+	@$(BIN)/python -m bench.lazy $(call data_folder,bench-lazy)
+
+bench-sync: setup ## Syncs of a directory: the first, of unchanged pages, of one changed page, on the pages in DATA=FOLDER
+	@$(BIN)/python -m bench.sync $(call data_folder,bench-sync)
+
+bench-headings: setup ## Whether title and headings in what is indexed help, on samples/ and the sets in DATA="FOLDER…"
+	@$(BIN)/python -m bench.headings $(DATA)
 
 eval: setup ## Answers to the sample questions against gold; retrieval too on the sets in DATA="FOLDER…"
 	@DATA="$(DATA)" scripts/eval.sh

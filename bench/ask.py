@@ -111,13 +111,17 @@ async def served() -> AsyncIterator[tuple[Any, str]]:
     from services.chassis.server import Lifecycle, make_server
     from services.chassis.settings import ServerSettings
     from services.generator.app import build
+    from services.generator.rules import RULES
     from services.generator.settings import GeneratorSettings
 
     with tempfile.TemporaryDirectory() as folder:
         settings = GeneratorSettings(server=ServerSettings(port=0), state_folder=Path(folder))
         async with build(settings, Lifecycle()) as servicer:
             server, _, port = make_server(
-                settings.server, lambda server: add_GeneratorServiceServicer_to_server(servicer, server), "corella.v1.GeneratorService"
+                settings.server,
+                lambda server: add_GeneratorServiceServicer_to_server(servicer, server),
+                "corella.v1.GeneratorService",
+                RULES,
             )
             await server.start()
             yield servicer.engine, f"127.0.0.1:{port}"
