@@ -18,8 +18,8 @@ step "Starting store, queue and services on 127.0.0.1"
 corella up --detach --wait-for retriever --wait-for worker
 
 # The model takes longest to load; documents can be read meanwhile.
-step "Ingesting samples/: pages and tickets of a small company"
-corella ingest samples/pages samples/tickets
+step "Ingesting samples/: pages, tickets and files of a small company"
+corella ingest samples/pages samples/tickets samples/files
 
 step "Waiting for the model"
 corella up --detach
