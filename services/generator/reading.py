@@ -16,8 +16,9 @@ from services.generator.domain import Passage
 from services.generator.sentences import split
 from services.generator.terms import Terms, stem, terms
 
-_ROW = re.compile(r"^\s*\|")
-_ITEM = re.compile(r"^\s*(?:\||[-*+•]\s|\d{1,3}[.)]\s)")
+# `| a | b |`, or `a | b` as the retriever writes rows.
+_ROW = re.compile(r"^\s*\||^[^\n|]*\S \|(?:\s|$)")
+_ITEM = re.compile(r"^\s*(?:[-*+•]\s|\d{1,3}[.)]\s)")
 _RULE = re.compile(r"^[\s|:\-]+$")
 _NOTHING = terms("")
 
@@ -50,7 +51,7 @@ class Unit:
     @property
     def stands_alone(self) -> bool:
         """Whether its neighbours say nothing about it: a row or a list item."""
-        return bool(_ITEM.match(self.text))
+        return self.is_row or bool(_ITEM.match(self.text))
 
     @property
     def readable(self) -> str:

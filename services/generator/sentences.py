@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import sentencex
 
-# A line that stands for itself: a list item, a table row, a heading, or the line after an empty one.
-_BREAK = re.compile(r"\n(?=[ \t]*(?:[-*+•]\s|\d{1,3}[.)]\s|\||#{1,6}\s|\n))|(?<=\|)[ \t]*\n|(?<=:)[ \t]*\n")
+# A line that stands for itself: a list item, a table row (`| a | b |`, or `a | b` as the retriever writes it), a heading, or the line after
+# an empty one.
+_BREAK = re.compile(r"\n(?=[ \t]*(?:[-*+•]\s|\d{1,3}[.)]\s|\||#{1,6}\s|\n)|[^\n|]*\S \|(?:\s|$))|(?<=\|)[ \t]*\n|(?<=:)[ \t]*\n")
 # A full stop that ends no sentence: `sentencex` cuts after the number of a list item and after "approx.", "max." and the like.
 _UNFINISHED = re.compile(
     r"(?:^|\s)(?:\d{1,3}[.)]|[-*+•]|(?:approx|ca|max|min|incl|excl|resp|no|nos|fig|figs|vol|pp?|sec|dept)\.)\s*$", re.IGNORECASE

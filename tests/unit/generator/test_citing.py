@@ -151,3 +151,13 @@ def test_odd_text_is_read_in_little_time(text: str) -> None:
 def test_a_sentence_may_end_in_a_bracket() -> None:
     assert answer("The warranty is 36 months (Tolva 20).").text == "The warranty is 36 months (Tolva 20) [1]."
     assert answer("The warranty of the Tolva 20 is 36 months (Tolva 20)").text == "The warranty of the Tolva 20 is 36 months (Tolva 20) [1]"
+
+
+def test_a_row_as_the_retriever_writes_it_says_nothing_of_its_neighbour() -> None:
+    rows = "Product | Warranty\nTolva 20 | 36 months\nMurrow S | 24 months\nMurrow Deep | 48 months\nOndel L5 | 60 months"
+    table = Passage("t", "t", "Warranty policy", "https://docs.example/warranty", ("Warranty policy",), rows)
+    question = "How long is the warranty of the Murrow Deep?"
+    assert cite("The Murrow Deep has a warranty of 24 months.", [table], question).refusal_reason is RefusalReason.UNSUPPORTED
+    right = cite("The Murrow Deep has a warranty of 48 months.", [table], question)
+    assert right.text == "The Murrow Deep has a warranty of 48 months [1]."
+    assert right.citations[0].quote == "Murrow Deep | 48 months"

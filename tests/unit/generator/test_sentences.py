@@ -22,6 +22,7 @@ from services.generator.sentences import split
         ("1. Open the lid.\n2. Press the button.", ["1. Open the lid.", "2. Press the button."]),
         ("You need:\n- a key\n- a lamp", ["You need:", "- a key", "- a lamp"]),
         ("| A | B |\n|---|---|\n| x | y |", ["| A | B |", "|---|---|", "| x | y |"]),
+        ("Before it.\n\nA | B\nx | y\nz |\n\nAfter it.", ["Before it.", "A | B", "x | y", "z |", "After it."]),
         ("A line that is\nwrapped. And another.", ["A line that is\nwrapped.", "And another."]),
         ("", []),
         ("  \n ", []),
