@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 corella() { .venv/bin/corella "$@"; }
 step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
-QUESTION=${QUESTION:-How long is the warranty of the Murrow Deep?}
+QUESTION=${QUESTION:-How long is the warranty of the Ondel L5?}
 
 # Whoever had it running before wants it running afterwards.
 if corella status --json 2>/dev/null | grep -q '"supervisor_alive": true'; then
