@@ -22,6 +22,11 @@ def atlassian(stack: Any) -> Iterator[AtlassianServer]:
         yield server  # type: ignore[misc]
 
 
+def kept(stack: Any, *arguments: str) -> None:
+    """`corella sources …`, until answers are current."""
+    stack.corella("sources", *arguments, "--wait")
+
+
 def asked(stack: Any, corpus: str, question: str, *who: str) -> tuple[str, list[str], list[dict[str, Any]]]:
     """The answer, the addresses it cites, and the passages it was written from. Which of them the small model uses is its own affair."""
     events = {kind: content for line in stack.json(*who, "ask", question, "--corpus", corpus) for kind, content in line.items()}
@@ -42,7 +47,7 @@ def test_answers_follow_a_directory_with_its_permissions(stack: Any) -> None:
     (folder / "pay.md").write_text("# Pay\n\n## Bonus\n\nThe bonus of the directors is 90,000 crowns.\n")
     (folder / "pay.md.access.json").write_text('{"groups": ["board"]}')
     stack.corella("corpora", "create", "handbook")
-    stack.corella("sources", "create", "directory", "files", str(folder), "--corpus", "handbook")
+    kept(stack, "create", "directory", "files", str(folder), "--corpus", "handbook")
     # Who is not of the board does not meet the other page, in any way.
     ann = ("--as-user", "ann", "--as-groups", "staff")
     text, uris, passages = asked(stack, "handbook", "How long is the warranty of the Falcon X200?", *ann)
@@ -55,7 +60,7 @@ def test_answers_follow_a_directory_with_its_permissions(stack: Any) -> None:
 
     (folder / "falcon.md").write_text("# Falcon X200\n\n## Warranty\n\nThe Falcon X200 has a warranty of 31 months.\n")
     (folder / "pay.md").unlink()
-    stack.corella("sources", "sync", "files", "--corpus", "handbook")
+    kept(stack, "sync", "files", "--corpus", "handbook")
     text, _, _ = asked(stack, "handbook", "How long is the warranty of the Falcon X200?")
     assert "31" in text
     assert "27" not in text
@@ -68,14 +73,14 @@ def test_answers_follow_a_web_site(stack: Any) -> None:
         web.put("/hours.html", "<h1>Hours</h1><h2 id='open'>Opening</h2><p>The shop opens at 9 o'clock in the morning.</p>")
         web.put("/sale.html", "<h1>Sale</h1><p>Everything purple is half price.</p>")
         stack.corella("corpora", "create", "shop")
-        stack.corella("sources", "create", "web", "site", f"{web.url}/", "--corpus", "shop")
+        kept(stack, "create", "web", "site", f"{web.url}/", "--corpus", "shop")
         text, uris, _ = asked(stack, "shop", "When does the shop open?")
         assert "9" in text
         assert uris[0] == f"{web.url}/hours.html#open"
         web.put("/hours.html", "<h1>Hours</h1><h2 id='open'>Opening</h2><p>The shop opens at 11 o'clock in the morning.</p>")
         web.put("/", "<h1>Shop</h1><a href='/hours.html'>hours</a>")
         web.remove("/sale.html")
-        stack.corella("sources", "sync", "site", "--corpus", "shop")
+        kept(stack, "sync", "site", "--corpus", "shop")
         assert "11" in asked(stack, "shop", "When does the shop open?")[0]
         assert all("sale.html" not in uri for uri in finds(stack, "shop", "purple half price"))
 
@@ -83,8 +88,8 @@ def test_answers_follow_a_web_site(stack: Any) -> None:
 def test_answers_follow_jira_and_confluence(stack: Any, atlassian: AtlassianServer) -> None:
     stack.corella("corpora", "create", "support")
     told = ("--account", USER, "--token", "atlassian", "--corpus", "support")
-    stack.corella("sources", "create", "jira", "issues", atlassian.url, "--project", "OPS", "--project", "SUP", *told)
-    stack.corella("sources", "create", "confluence", "pages", f"{atlassian.url}/wiki", "--space", "HAND", *told)
+    kept(stack, "create", "jira", "issues", atlassian.url, "--project", "OPS", "--project", "SUP", *told)
+    kept(stack, "create", "confluence", "pages", f"{atlassian.url}/wiki", "--space", "HAND", *told)
     sources = {source["name"].rpartition("/")[2]: source for source in stack.json("sources", "list", "--corpus", "support")}
     assert set(sources) == {"issues", "pages"}
     assert TOKEN not in str(sources)
@@ -92,12 +97,12 @@ def test_answers_follow_jira_and_confluence(stack: Any, atlassian: AtlassianServ
     atlassian.comment(
         "OPS-1", "9001", "The zanzibarium cell has a warranty of 14 months.", author={"accountId": "1", "displayName": "Maren"}
     )
-    stack.corella("sources", "sync", "issues", "--corpus", "support")
+    kept(stack, "sync", "issues", "--corpus", "support")
     _, _, passages = asked(stack, "support", "How long is the warranty of the zanzibarium cell?")
     texts = {passage["uri"]: passage["text"] for passage in passages}
     assert "14 months" in texts[f"{atlassian.url}/browse/OPS-1?focusedCommentId=9001"]
     atlassian.remove_issue("OPS-1")
-    stack.corella("sources", "sync", "issues", "--corpus", "support")
+    kept(stack, "sync", "issues", "--corpus", "support")
     assert all("OPS-1" not in uri for uri in finds(stack, "support", "zanzibarium cell warranty"))
     text, uris, passages = asked(stack, "support", "How long is the warranty of the zanzibarium cell?")
     assert "14" not in text
