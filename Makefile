@@ -6,7 +6,7 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 # Where this is set, as in many containers, every start would compile torch and vLLM anew: 15 s in each process.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help setup models run demo-tune test test-long lint format proto bench bench-embed bench-ask bench-train bench-adapters bench-permissions bench-ingest bench-lazy bench-sync bench-headings eval clean
+.PHONY: help setup models run demo-tune test test-long lint format proto bench bench-embed bench-ask bench-train bench-adapters bench-permissions bench-ingest bench-lazy bench-sync bench-headings bench-company eval clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -75,6 +75,9 @@ bench-lazy: setup ## Lazy corpora beside eager ones: time to searchable, quality
 
 bench-sync: setup ## Syncs of a directory: the first, of unchanged pages, of one changed page, on the pages in DATA=FOLDER
 	@$(BIN)/python -m bench.sync $(call data_folder,bench-sync)
+
+bench-company: setup ## Everything at once: directories, a Jira project and hostile files, from the sets in DATA="FOLDER…"
+	@$(BIN)/python -m bench.company $(or $(DATA),$(error make bench-company needs test sets: make bench-company DATA="FOLDER…"))
 
 bench-headings: setup ## Whether title and headings in what is indexed help, on samples/ and the sets in DATA="FOLDER…"
 	@$(BIN)/python -m bench.headings $(DATA)
