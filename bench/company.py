@@ -13,8 +13,6 @@ import argparse
 import json
 import os
 import platform
-import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,12 +20,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 
 from bench.retriever_stack import MODEL, ROOT, RetrieverStack, running
+from corella.cli.paging import every
 from corella.errors import RpcFailure
 from corella.v1 import operation_pb2, retriever_pb2, source_pb2
 from corella.v1.source_pb2_grpc import SourceServiceStub
@@ -43,23 +43,15 @@ sys.path.insert(0, str(ROOT / "tests"))
 @contextmanager
 def jira(issues: Path, secrets: Path) -> Iterator[source_pb2.JiraSource]:
     """A server that speaks Jira's API over these issues, as a source; its token is put among the secrets."""
-    server = ROOT / "tests/servers/atlassian_server.py"
-    process = subprocess.Popen(
-        [sys.executable, str(server), "--port", "0", "--issues", str(issues)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    try:
-        assert process.stdout is not None
-        said = process.stdout.readline()
-        found = re.match(r"(?P<url>\S+) serves .* to (?P<user>\S+) with (?P<token>\S+)", said)
-        if found is None:
-            raise SystemExit(f"The Jira server did not start: {said}")
-        (secrets / SECRET).write_text(found["token"])
-        projects = sorted({json.loads(line)["project"] for line in issues.read_text().splitlines() if line.strip()})
+    from servers.atlassian_server import TOKEN, USER, AtlassianServer
+
+    server = AtlassianServer()
+    server.take_issues(issues)
+    projects = sorted({key.rpartition("-")[0] for key in server.issues})
+    (secrets / SECRET).write_text(TOKEN)
+    with server:
         token = source_pb2.SecretReference(name=SECRET)
-        yield source_pb2.JiraSource(base_url=found["url"], project_keys=projects, user=found["user"], token=token)
-    finally:
-        process.kill()
-        process.wait()
+        yield source_pb2.JiraSource(base_url=server.url, project_keys=projects, user=USER, token=token)
 
 
 def state_of(stack: RetrieverStack, operation: str) -> operation_pb2.Operation:
@@ -96,13 +88,8 @@ def synced(stack: RetrieverStack, places: dict[str, source_pb2.Source]) -> dict[
 
 def documents(stack: RetrieverStack) -> Iterator[retriever_pb2.Document]:
     """All documents of the corpus."""
-    request = retriever_pb2.ListDocumentsRequest(parent=f"corpora/{CORPUS}", page_size=1000)
-    while True:
-        response = stack.retriever.ListDocuments(request, timeout=60)
-        yield from response.documents
-        if not response.next_page_token:
-            return
-        request.page_token = response.next_page_token
+    request = retriever_pb2.ListDocumentsRequest(parent=f"corpora/{CORPUS}")
+    return every(partial(stack.retriever.ListDocuments, timeout=60), request, "documents")
 
 
 def place_of(data: Path, base_uri: str) -> tuple[str, source_pb2.Source]:

@@ -29,6 +29,7 @@ import sysconfig
 import tempfile
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ import grpc
 
 from bench.retriever_stack import CALL_SECONDS, MODEL, ROOT, RetrieverStack, running
 from bench.scoring import Part, part_of
+from corella.cli.paging import every
 from corella.evaluation.beir import load
 from corella.v1 import embedder_pb2, retriever_pb2
 from corella.v1.embedder_pb2_grpc import EmbedderServiceStub
@@ -111,26 +113,16 @@ def corella(pages: Part, model: Path) -> tuple[Round, str]:
 
 def chunk_texts(stack: RetrieverStack, corpus: str) -> list[str]:
     """What was embedded for every chunk, document by document."""
-    documents = []
-    asked = retriever_pb2.ListDocumentsRequest(parent=f"corpora/{corpus}", page_size=1000)
-    while True:
-        response = stack.retriever.ListDocuments(asked, timeout=CALL_SECONDS)
-        documents += response.documents
-        if not response.next_page_token:
-            break
-        asked.page_token = response.next_page_token
+    asked = retriever_pb2.ListDocumentsRequest(parent=f"corpora/{corpus}")
+    documents = list(every(partial(stack.retriever.ListDocuments, timeout=CALL_SECONDS), asked, "documents"))
     open_ones = [document.uri for document in documents if document.state != retriever_pb2.DOCUMENT_STATE_ACTIVE]
     if open_ones:
         raise SystemExit(f"not ACTIVE: {', '.join(open_ones[:5])}")
     texts: list[str] = []
     for document in documents:
-        request = retriever_pb2.ListChunksRequest(parent=document.name, page_size=1000)
-        while True:
-            listed = stack.retriever.ListChunks(request, timeout=CALL_SECONDS)
-            texts += [embedding_text(chunk.title, chunk.heading_path, chunk.text) for chunk in listed.chunks]
-            if not listed.next_page_token:
-                break
-            request.page_token = listed.next_page_token
+        request = retriever_pb2.ListChunksRequest(parent=document.name)
+        chunks = every(partial(stack.retriever.ListChunks, timeout=CALL_SECONDS), request, "chunks")
+        texts += [embedding_text(chunk.title, chunk.heading_path, chunk.text) for chunk in chunks]
     return texts
 
 

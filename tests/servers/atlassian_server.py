@@ -57,6 +57,12 @@ class AtlassianServer(ScriptedServer):
         """Where attachments are redirected to; empty: they are served at once."""
         self.now = datetime.now(UTC)
 
+    def take_issues(self, path: Path) -> None:
+        """Serves the normalised issues in these JSON lines, in place of the sample company's."""
+        lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        self.issues = {issue["key"]: issue for issue in (issue_of_line(line, number) for number, line in enumerate(lines))}
+        self.schemes = {}
+
     # What tests change.
 
     def now_is(self, minutes: float = 0.0) -> None:
@@ -310,9 +316,7 @@ def main() -> None:
     given = parser.parse_args()
     server = AtlassianServer(given.port)
     if given.issues:
-        lines = [json.loads(line) for line in given.issues.read_text().splitlines() if line.strip()]
-        server.issues = {issue["key"]: issue for issue in (issue_of_line(line, number) for number, line in enumerate(lines))}
-        server.schemes = {}
+        server.take_issues(given.issues)
     with server:
         print(f"{server.url} serves {len(server.issues)} issues and {len(server.pages)} pages to {USER} with {TOKEN}", flush=True)
         threading.Event().wait()
