@@ -35,6 +35,8 @@ from corella.v1.source_pb2_grpc import SourceServiceStub
 CORPUS = "company"
 SECRET = "jira"
 HOSTILE = "hostile"
+_PAGES = ("*.md", "*.html")
+"""At any depth."""
 Row = dict[str, Any]
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -92,11 +94,11 @@ def documents(stack: RetrieverStack) -> Iterator[retriever_pb2.Document]:
     return every(partial(stack.retriever.ListDocuments, timeout=60), request, "documents")
 
 
-def place_of(data: Path, base_uri: str) -> tuple[str, source_pb2.Source]:
-    """A test set's pages as a directory source, by its name."""
+def place_of(data: Path) -> tuple[source_pb2.Source, int]:
+    """A test set's pages as a directory source, and how many there are."""
     folder = data / "markdown" if (data / "markdown").is_dir() else data
-    directory = retriever_pb2.DirectorySource(path=str(folder), include=["**/*.md", "**/*.html"], base_uri=base_uri)
-    return data.name, source_pb2.Source(directory=directory)
+    directory = retriever_pb2.DirectorySource(path=str(folder), include=list(_PAGES), base_uri=f"https://{data.name}.example.com/")
+    return source_pb2.Source(directory=directory), sum(1 for pattern in _PAGES for _ in folder.rglob(pattern))
 
 
 def measure(sets: list[Path]) -> dict[str, Any]:
@@ -116,20 +118,23 @@ def measure(sets: list[Path]) -> dict[str, Any]:
         os.environ["CORELLA_RETRIEVER_SECRETS_FOLDER"] = str(outside / "secrets")
         os.environ["CORELLA_RETRIEVER_FETCH__ALLOWED_HOSTS"] = '["127.0.0.1"]'
         issues = next((each / "issues.jsonl" for each in sets if (each / "issues.jsonl").is_file()), None)
-        places = dict(place_of(each, f"https://{each.name}.example.com/") for each in sets if not (each / "issues.jsonl").is_file())
+        pages = {each.name: place_of(each) for each in sets if not (each / "issues.jsonl").is_file()}
+        places = {name: place for name, (place, _) in pages.items()}
+        good = {**{name: count for name, (_, count) in pages.items()}, HOSTILE: 1}
         hostile = retriever_pb2.DirectorySource(path=str(outside / HOSTILE), base_uri=f"https://{HOSTILE}.example.com/")
         places[HOSTILE] = source_pb2.Source(directory=hostile)
         if issues is None:
             raise SystemExit("One of the test sets must have issues.jsonl.")
         with jira(issues, outside / "secrets") as project, running(outside / "home") as stack:
             places["jira"] = source_pb2.Source(jira=project)
+            good["jira"] = sum(1 for line in issues.read_text().splitlines() if line.strip())
             started = time.perf_counter()
             ended = synced(stack, places)
             seconds = time.perf_counter() - started
             found = list(documents(stack))
             chunks = stack.corpus(CORPUS).chunk_count
     return {
-        **judged(found, ended, reasons, links),
+        **judged(found, ended, good, reasons, links),
         "seconds": seconds,
         "chunks": chunks,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {load_before:.1f} before and {os.getloadavg()[0]:.1f} at the end",
@@ -140,10 +145,11 @@ def measure(sets: list[Path]) -> dict[str, Any]:
 def judged(
     found: list[retriever_pb2.Document],
     ended: dict[str, tuple[source_pb2.Source, float]],
+    good: dict[str, int],
     reasons: dict[str, frozenset[str]],
     links: list[str],
 ) -> dict[str, Any]:
-    """What came of each source, and everything that is not as it should be."""
+    """What came of each source, and everything that is not as it should be. `good`: how many documents of each must be ACTIVE."""
     rows: list[Row] = []
     wrong: list[str] = []
     failed: list[tuple[str, str]] = []
@@ -162,6 +168,9 @@ def judged(
                 wrong.append(f"{name} is ACTIVE")
         elif source != HOSTILE:
             wrong.append(f"{document.uri} is {retriever_pb2.DocumentState.Name(document.state)}: {document.error.message}")
+    wrong += [
+        f"{row['active']} of {good[row['source']]} of {row['source']} are ACTIVE" for row in rows if row["active"] != good[row["source"]]
+    ]
     for name, expected in reasons.items():
         uri = f"https://{HOSTILE}.example.com/{name}"
         document, item = states.get(uri), failures.get(uri)
