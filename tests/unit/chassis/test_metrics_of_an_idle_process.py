@@ -18,3 +18,4 @@ def test_an_idle_process_shows_what_it_is_and_once_only_when_it_measures() -> No
             ("target_info", {"service_name": "corella-retriever-worker"}, 1)
         ]
         provider.get_meter("corella").create_counter("corella.things").add(1)
+    provider.shutdown()
