@@ -6,7 +6,7 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 # Where this is set, as in many containers, every start would compile torch and vLLM anew: 15 s in each process.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help setup models run demo-tune test test-long chart-tools chart-test chart-render dashboards image-locks images lint format proto bench bench-embed bench-ask bench-train bench-adapters bench-permissions bench-ingest bench-lazy bench-sync bench-headings bench-telemetry eval clean
+.PHONY: help setup models run demo-tune test test-long chart-tools chart-test chart-render dashboards image-locks images lint format proto bench bench-embed bench-ask bench-train bench-adapters bench-permissions bench-ingest bench-lazy bench-sync bench-headings bench-company bench-telemetry eval clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -99,6 +99,9 @@ bench-sync: setup ## Syncs of a directory: the first, of unchanged pages, of one
 
 bench-telemetry: setup ## What traces, metrics and logs cost the embedder and the retriever
 	@$(BIN)/python -m bench.telemetry
+
+bench-company: setup ## Everything at once: directories, a Jira project and hostile files, from the sets in DATA="FOLDER…"
+	@$(BIN)/python -m bench.company $(or $(DATA),$(error make bench-company needs test sets: make bench-company DATA="FOLDER…"))
 
 bench-headings: setup ## Whether title and headings in what is indexed help, on samples/ and the sets in DATA="FOLDER…"
 	@$(BIN)/python -m bench.headings $(DATA)

@@ -161,6 +161,12 @@ class Documents:
         # The answer is about a document that the caller could read a moment ago.
         return (await self._counted(corpus, [found if could_read else _as_shown(found, readable)]))[0]
 
+    async def hold_to(self, corpus: Corpus, document: str, access: Access) -> None:
+        """Changes who may read a document as its place says, whatever keeps the document itself from being read. Takes effect as
+        `update_access` does. A document that is gone needs none."""
+        if await self._catalog.update_access(corpus.id, document, access):
+            await self._regrant(corpus, document)
+
     async def regrant_waiting(self, corpus: Corpus, documents: Sequence[str]) -> None:
         """Has the chunks of those of these documents whose access was changed follow it, before it returns."""
         free = asyncio.Semaphore(_REGRANTS_AT_ONCE)

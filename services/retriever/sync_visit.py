@@ -14,6 +14,7 @@ from corella.v1 import retriever_pb2
 from services.chassis.errors import CorellaError, FailedPrecondition, InvalidArgument
 from services.chassis.telemetry import get_logger
 from services.retriever import requests
+from services.retriever.access import Access
 from services.retriever.celery_queue import CeleryQueue
 from services.retriever.connectors.connector import Connector, Found, Seen, Unchanged, Unreadable, Visit
 from services.retriever.documents import Documents, Incoming, digest_of
@@ -107,21 +108,24 @@ class SyncVisit:
     async def _take(self, seen: Seen) -> None:
         item = self._items.get(seen.key)
         if isinstance(seen, Unchanged):
+            await self._hold(item, seen.access)
             if item is not None and item.present:
                 self._keeper.setdefault(item.document, seen.key)
                 self._entries.append({"kind": "same", "key": seen.key, "version": item.version, "document": item.document})
             return
         self.doing = f"reading {seen.uri}"
         if isinstance(seen, Unreadable):
+            await self._hold(item, seen.access)
             self._fail(seen.key, seen.uri, seen.error)
             return
         try:
             await self._take_found(seen, item)
         except (InvalidArgument, UriTwice) as error:
+            await self._hold(item, self._access(seen))
             self._fail(seen.key, seen.uri, error)
 
     async def _take_found(self, found: Found, item: Item | None) -> None:
-        access = found.access or self._sync.spec.default_access or self._corpus.default_access
+        access = self._access(found)
         incoming = replace(_incoming(found), access=access)
         document = document_id(incoming.uri)
         keeper = self._keeper.setdefault(document, found.key)
@@ -139,6 +143,14 @@ class SyncVisit:
         entry = document_entry(document, version, self._corpus.default_access)
         self._entries.append({"kind": "found", "key": found.key, "version": found.version, "document": entry})
         self._bytes += len(found.content)
+
+    def _access(self, found: Found) -> Access:
+        return found.access or self._sync.spec.default_access or self._corpus.default_access
+
+    async def _hold(self, item: Item | None, access: Access | None) -> None:
+        """Whoever may not read a document any more loses it, also when what is in it now could not be taken."""
+        if item is not None and item.present and access is not None and item.access != access.id:
+            await self._documents.hold_to(self._corpus, item.document, access)
 
     def _fail(self, key: str, uri: str, error: CorellaError) -> None:
         self._failed = True

@@ -18,7 +18,7 @@ from web_server import WebServer
 
 from services.chassis.errors import InvalidArgument
 from services.retriever.access import EVERYONE, NOBODY, Access, AccessLevel
-from services.retriever.connectors.connector import PlaceRefused, PlaceUnreachable
+from services.retriever.connectors.connector import PlaceRefused, PlaceUnreachable, Unchanged
 from services.retriever.connectors.opening import open_connector
 from services.retriever.connectors.pinned_transport import AddressNotAllowed
 from services.retriever.connectors.places import ConfluencePlace, ConnectorSettings, DirectoryPlace, JiraPlace, Secret, WebPlace
@@ -108,9 +108,10 @@ async def test_sidecars_that_cannot_be_opened_open_nothing(tree: Path) -> None:
 
 
 async def test_a_file_too_large_is_a_failed_item_and_the_rest_goes_on(tree: Path) -> None:
-    (tree / "big.md").write_bytes(b"x" * ((1 << 20) + 1))
+    (tree / "board" / "big.md").write_bytes(b"x" * ((1 << 20) + 1))
     result = await visited(DirectoryPlace(str(tree)), on_disk(tree))
-    assert result.unreadable["big.md"].error.reason == "DOCUMENT_TOO_LARGE"
+    assert result.unreadable["board/big.md"].error.reason == "DOCUMENT_TOO_LARGE"
+    assert result.unreadable["board/big.md"].access == Access.listed(groups=["board"])
     assert len(result.found) == 5
     assert result.visit.complete
 
@@ -451,6 +452,32 @@ async def test_one_issue_that_fails_is_one_failed_item(atlassian: AtlassianServe
     assert second.visit.complete
 
 
+async def test_who_may_read_an_issue_that_cannot_be_read_is_told_nevertheless(atlassian: AtlassianServer) -> None:
+    atlassian.inline_comments = 1
+    first = await visited(jira(atlassian, include_attachments=True), site_of(atlassian))
+    atlassian.comment("OPS-1", "60200", "More about it.")
+    atlassian.members["employees"].pop(0)  # Maren
+    atlassian.secure("OPS-1", "10100")
+    atlassian.fail("/issue/OPS-1/comment", code=500, times=-1)
+    second = await visited(jira(atlassian, include_attachments=True), site_of(atlassian), first)
+    held = second.unreadable["OPS-1"].access
+    assert held is not None
+    assert held != first.found["OPS-1"].access
+    attachment = second.seen["OPS-1/attachment/10001"]
+    assert isinstance(attachment, Unchanged)
+    assert attachment.access == held
+    atlassian.heal()
+    assert (await visited(jira(atlassian), site_of(atlassian), second)).found["OPS-1"].access == held
+
+
+async def test_who_may_read_an_attachment_that_cannot_be_read_is_told_nevertheless(atlassian: AtlassianServer) -> None:
+    first = await visited(jira(atlassian, include_attachments=True), site_of(atlassian))
+    atlassian.secure("OPS-1", "10100")
+    atlassian.fail("attachment/content", code=500, times=-1)
+    second = await visited(jira(atlassian, include_attachments=True), site_of(atlassian), first)
+    assert second.unreadable["OPS-1/attachment/10001"].access == second.found["OPS-1"].access != first.found["OPS-1"].access
+
+
 async def test_attachments_of_known_types_are_documents_and_credentials_do_not_follow_them(atlassian: AtlassianServer) -> None:
     media = AtlassianServer()
     with media:
@@ -506,6 +533,14 @@ async def test_a_page_is_as_restricted_as_all_above_it(atlassian: AtlassianServe
     found = (await visited(confluence(atlassian), site_of(atlassian))).found
     assert found["1001"].access == Access.listed(["712020:maren"])
     assert found["1003"].access == NOBODY  # Maren may be of the board; it is not told
+
+
+async def test_who_may_read_a_page_that_cannot_be_read_is_told_nevertheless(atlassian: AtlassianServer) -> None:
+    first = await visited(confluence(atlassian), site_of(atlassian))
+    atlassian.restrict("1001", groups=["board"])
+    atlassian.fail("pages/1001", code=500, times=-1)
+    second = await visited(confluence(atlassian), site_of(atlassian), first)
+    assert second.unreadable["1001"].access == Access.listed(groups=["board"])
 
 
 async def test_restrictions_that_are_not_told_mean_nobody(atlassian: AtlassianServer) -> None:

@@ -100,7 +100,7 @@ class Place:
             uri = f"{self.uri_prefix}{key}.md"
             version = f"{hash((text, self.access.get(key)))}" if self.versions else ""
             if key in self.unreadable:
-                yield Unreadable(key, uri, DocumentFailure("It is locked.", reason="LOCKED"))
+                yield Unreadable(key, uri, DocumentFailure("It is locked.", reason="LOCKED"), self.access.get(key))
             elif version and not visit.full and visit.known.get(key) == version:
                 yield Unchanged(key)
             else:
@@ -394,6 +394,24 @@ async def test_who_may_read_a_document_follows_the_place(world: World, place: Pl
     source = await world.sync()
     assert counts(source) == (0, 1, 0, 9, 0)
     assert world.indexed == []
+    found, _, _ = await world.catalog.list_documents(CORPUS.id, None, 100, "")
+    assert {each.access for each in found if each.version.uri.endswith("p01.md")} == {Access.listed(groups=["hr"])}
+    assert {each.access for each in found if not each.version.uri.endswith("p01.md")} == {EVERYONE}
+
+
+@pytest.mark.parametrize("why", ["cannot be read", "is too large"])
+async def test_who_may_read_a_document_follows_the_place_also_when_the_document_cannot_be_taken(
+    world: World, place: Place, why: str
+) -> None:
+    await world.create()
+    await world.work()
+    place.access["p01"] = Access.listed(groups=["hr"])
+    if why == "cannot be read":
+        place.unreadable.add("p01")
+    else:
+        place.pages["p01"] = "long " * (1 << 18)
+    source = await world.sync()
+    assert counts(source) == (0, 0, 0, 9, 1)
     found, _, _ = await world.catalog.list_documents(CORPUS.id, None, 100, "")
     assert {each.access for each in found if each.version.uri.endswith("p01.md")} == {Access.listed(groups=["hr"])}
     assert {each.access for each in found if not each.version.uri.endswith("p01.md")} == {EVERYONE}

@@ -77,7 +77,7 @@ class ConfluenceConnector:
                     failures = failures + 1 if isinstance(error, PlaceUnreachable) else 0
                     if failures >= MAX_FAILURES:
                         raise
-                    yield Unreadable(page.id, self._uri(space, page), error)
+                    yield Unreadable(page.id, self._uri(space, page), error, tree.access(page))
             if self._place.include_attachments:
                 for page in tree.pages.values():
                     async for seen in self._attachments(space, page, tree.access(page), visit):
@@ -154,7 +154,7 @@ class ConfluenceConnector:
             try:
                 answer = await self._api.download(path, self._max_bytes)
             except CorellaError as error:
-                yield Unreadable(key, uri, error)
+                yield Unreadable(key, uri, error, access)
                 continue
             metadata = {"space": space.key, "space_name": space.name, "page_id": page.id}
             yield Found(key, version, uri, name[:200], mime_type, answer.content, metadata, access)

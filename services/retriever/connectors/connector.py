@@ -41,6 +41,8 @@ class Unchanged:
     """A known document that is as it was at the last visit, by what the place says."""
 
     key: str
+    access: Access | None = None
+    """Who may read it from now on, where the place says so although the document itself was not looked at. None: as before."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Unreadable:
     key: str
     uri: str
     error: CorellaError
+    access: Access | None = None
+    """Who may read from now on what is known of it, where the place says so. None: as before."""
 
 
 Seen = Found | Unchanged | Unreadable

@@ -68,9 +68,9 @@ class DirectoryConnector:
             try:
                 yield await asyncio.to_thread(self._read, root, file, key, uri)
             except CorellaError as error:
-                yield Unreadable(key, uri, error)
+                yield Unreadable(key, uri, error, file.access)
             except OSError as error:
-                yield Unreadable(key, uri, FileUnreadable(f"The file `{key}` cannot be read: {error.strerror or error}."))
+                yield Unreadable(key, uri, FileUnreadable(f"The file `{key}` cannot be read: {error.strerror or error}."), file.access)
         visit.complete = not hidden
 
     async def close(self) -> None:

@@ -58,6 +58,7 @@ class _Listed:
     key: str
     version: str
     updated: datetime | None
+    readers: Access | None
 
 
 class JiraConnector:
@@ -103,9 +104,10 @@ class JiraConnector:
                 failures = failures + 1 if isinstance(error, PlaceUnreachable) else 0
                 if failures >= MAX_FAILURES:
                     raise
-                yield Unreadable(key, self._uri(key), error)
+                readers = listed[key].readers
+                yield Unreadable(key, self._uri(key), error, readers)
                 for attachment in attachments.get(key, ()):
-                    yield Unchanged(attachment)
+                    yield Unchanged(attachment, readers)
         latest = max((each.updated for each in listed.values() if each.updated), default=None)
         visit.next_cursor = " ".join([(latest or since or datetime.fromtimestamp(0, UTC)).isoformat(), *sorted(access.told)])
         visit.complete = True
@@ -122,7 +124,8 @@ class JiraConnector:
                     key = text(issue, "key")
                     if self._ours(key):
                         updated = moment(text(issue, "fields", "updated"))
-                        listed[key] = _Listed(key, _version(issue, await access.of(issue)), updated)
+                        readers = await access.of(issue)
+                        listed[key] = _Listed(key, _version(issue, readers), updated, readers)
                 return listed
             except Shifted:
                 if attempt == _LIST_ATTEMPTS:
@@ -184,7 +187,7 @@ class JiraConnector:
         try:
             answer = await self._api.download(f"{self._root}/attachment/content/{number_}", self._max_bytes)
         except CorellaError as error:
-            yield Unreadable(key, uri, error)
+            yield Unreadable(key, uri, error, access)
             return
         metadata = {"project": ticket.metadata.get("project", ""), "ticket": ticket.key}
         yield Found(key, version, uri, name[:200], mime_type, answer.content, metadata, access)
