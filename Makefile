@@ -59,7 +59,7 @@ image-locks: setup ## Write requirements/image-*.txt anew from requirements/cpu.
 images: ## Build the images (IMAGES="embedder …", BASE=python:3.11-slim-bookworm@sha256:…, BUILDER=docker|podman|buildah)
 	@BASE="$(BASE)" BUILDER="$(BUILDER)" scripts/build_images.sh $(IMAGES)
 
-lint: setup ## Formatting, ruff, mypy, buf lint, breaking changes since the last tag, generated code
+lint: setup ## Formatting, ruff, mypy, buf and helm lint, breaking changes since the last tag, generated code
 	@scripts/lint.sh
 
 format: setup ## Rewrite the code in the house's format

@@ -87,7 +87,11 @@ class Syncing:
         await asyncio.gather(*running, return_exceptions=True)
 
     async def _see_through(self, sync: ClaimedSync, owner: str) -> None:
-        attributes = {"corella.source": sync.name, "corella.operation": sync.operation, "corella.sync.retries": sync.retries}
+        attributes: dict[str, str | int] = {
+            "corella.source": sync.name,
+            "corella.operation": sync.operation,
+            "corella.sync.retries": sync.retries,
+        }
         # In the trace of the call that began it; one of the schedule's begins its own. Not in that of whoever happened to wake this worker.
         with step("sync source", attributes, kind=SpanKind.CONSUMER, context=kept_context(sync.traceparent)) as span:
             try:

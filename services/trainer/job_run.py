@@ -85,7 +85,8 @@ class JobRun:
         self._reporter = JobReporter(records, job_id, token)
         self._usage = TrainingUsage()
         self._judging = JobJudging(settings, generator, retriever)
-        self._span, self._traceparent = trace.INVALID_SPAN, ""
+        self._span: trace.Span = trace.INVALID_SPAN
+        self._traceparent = ""
 
     def interrupt(self) -> None:
         """Leaves the job to another driver, at the next safe place."""

@@ -108,7 +108,8 @@ class Standing:
             name: [] for name in ("corella.job.step", "corella.job.steps", "corella.job.loss", "corella.job.tokens_per_second")
         }
         for job_id, slot in self._slotted(running).items():
-            progress, which = running[job_id]["progress"], {"corella.job.slot": slot}
+            progress = running[job_id]["progress"]
+            which: dict[str, str | int] = {"corella.job.slot": slot}
             shown["corella.job.step"].append((progress.step, which))
             shown["corella.job.steps"].append((progress.total_steps, which))
             if progress.step:
