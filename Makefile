@@ -6,7 +6,7 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 # Where this is set, as in many containers, every start would compile torch and vLLM anew: 15 s in each process.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help setup models run demo-tune test test-long lint format proto bench bench-embed bench-ask bench-train bench-adapters bench-permissions bench-ingest bench-lazy bench-sync bench-headings bench-company eval clean
+.PHONY: help setup models run demo-tune test test-long chart-tools chart-test chart-render dashboards image-locks images lint format proto bench bench-embed bench-ask bench-train bench-adapters bench-permissions bench-ingest bench-lazy bench-sync bench-headings bench-company bench-telemetry eval clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -32,13 +32,34 @@ run: setup ## Start everything, ingest samples/, answer a question; in a termina
 demo-tune: setup ## Build a dataset from samples/, tune, judge, serve, and ask again (DATA=…/squad-v2.0-dev or …/ft-e2e-nlg tunes on that)
 	@scripts/demo_tune.sh
 
-test: setup ## Unit, contract and end-to-end tests on real parts (TESTS=… chooses)
+# A test that needs a tool that could not be had says so itself.
+test: setup ## Unit, contract, chart and end-to-end tests on real parts (TESTS=… chooses)
+	@scripts/chart_tools.sh || true
 	@$(BIN)/pytest -m 'not long' $(PYTEST_OPTIONS) $(TESTS)
 
 test-long: setup ## All tests, also those that take many minutes
+	@scripts/chart_tools.sh || true
 	@$(BIN)/pytest $(PYTEST_OPTIONS) $(TESTS)
 
-lint: setup ## Formatting, ruff, mypy, buf lint, breaking changes since the last tag, generated code
+chart-tools: setup ## Fetch helm, kubectl, promtool and prometheus into .venv/tools, without root
+	@scripts/chart_tools.sh
+
+chart-test: chart-tools ## Lint and render the chart, judge every rendering, start the laptop profile as processes and ask it a question
+	@$(BIN)/pytest -m '' $(PYTEST_OPTIONS) tests/chart
+
+chart-render: chart-tools ## Write the schema of the chart's values and examples/*/rendered.yaml anew
+	@deploy/helm/render.sh
+
+dashboards: setup ## Write Grafana's dashboards, the alerts of the objectives, and pictures of the layout from deploy/dashboards
+	@$(BIN)/python -m deploy.dashboards
+
+image-locks: setup ## Write requirements/image-*.txt anew from requirements/cpu.txt
+	@$(BIN)/python scripts/image_requirements.py
+
+images: ## Build the images (IMAGES="embedder …", BASE=python:3.11-slim-bookworm@sha256:…, BUILDER=docker|podman|buildah)
+	@BASE="$(BASE)" BUILDER="$(BUILDER)" scripts/build_images.sh $(IMAGES)
+
+lint: setup ## Formatting, ruff, mypy, buf and helm lint, breaking changes since the last tag, generated code
 	@scripts/lint.sh
 
 format: setup ## Rewrite the code in the house's format
@@ -50,7 +71,7 @@ proto: setup ## Generate corella/v1 from proto/
 	@git status --short corella/v1
 
 bench: setup ## Every measurement beside its alternative, kept in bench/results/ (with DATA="FOLDER…" also those of ingestion)
-	@$(MAKE) --no-print-directory bench-embed bench-ask bench-train bench-adapters bench-permissions bench-headings $(if $(DATA),bench-ingest bench-lazy bench-sync)
+	@$(MAKE) --no-print-directory bench-embed bench-ask bench-train bench-adapters bench-permissions bench-headings bench-telemetry $(if $(DATA),bench-ingest bench-lazy bench-sync)
 
 bench-embed: setup ## Embedder beside sentence-transformers
 	@$(BIN)/python -m bench.embed
@@ -75,6 +96,9 @@ bench-lazy: setup ## Lazy corpora beside eager ones: time to searchable, quality
 
 bench-sync: setup ## Syncs of a directory: the first, of unchanged pages, of one changed page, on the pages in DATA=FOLDER
 	@$(BIN)/python -m bench.sync $(call data_folder,bench-sync)
+
+bench-telemetry: setup ## What traces, metrics and logs cost the embedder and the retriever
+	@$(BIN)/python -m bench.telemetry
 
 bench-company: setup ## Everything at once: directories, a Jira project and hostile files, from the sets in DATA="FOLDER…"
 	@$(BIN)/python -m bench.company $(or $(DATA),$(error make bench-company needs test sets: make bench-company DATA="FOLDER…"))

@@ -23,7 +23,7 @@ import grpc
 
 from corella.evaluation.beir import TestDocument, TestSet
 from corella.evaluation.retrieval import ingest
-from corella.local.home import Home, Ports
+from corella.local.home import WITH_METRICS, Home, Ports
 from corella.local.stack import ProcessSpec, common_environment, local_stack
 from corella.v1 import embedder_pb2, operation_pb2, retriever_pb2
 from corella.v1.embedder_pb2_grpc import EmbedderServiceStub
@@ -45,7 +45,8 @@ class RetrieverStack:
     def __init__(self, folder: Path, model: Path = MODEL) -> None:
         self._model = model
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._ports = Ports(*_free_ports(6))
+        numbers = free_ports(7 + len(WITH_METRICS))
+        self._ports = Ports(*numbers[:7], metrics=dict(zip(WITH_METRICS, numbers[7:], strict=True)))
         self._specs = self._specs_in(folder)
         self._channels = ExitStack()
         self.embedder_address = f"127.0.0.1:{self._ports.embedder}"
@@ -105,6 +106,9 @@ class RetrieverStack:
         self.home.make()
         specs = {spec.name: spec for spec in local_stack(self.home, self._ports) if spec.name in PARTS}
         specs["embedder"].environment["CORELLA_EMBEDDER_MODEL__FOLDER"] = str(self._model)
+        # Nobody receives traces here, unless a measurement says who.
+        for service, spec in (("EMBEDDER", specs["embedder"]), ("RETRIEVER", specs["retriever"]), ("RETRIEVER", specs["worker"])):
+            spec.environment[f"CORELLA_{service}_TELEMETRY__OTLP_ENDPOINT"] = ""
         return specs
 
     # What measurements do with it ----------------------------------------------------------------------------------------------------
@@ -174,7 +178,8 @@ class SamplePages:
 SAMPLE_PAGES: Any = SamplePages()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """So many ports that nobody has at this moment."""
     # Held together until all are chosen, so that none is chosen twice.
     with ExitStack() as held:
         probes = [held.enter_context(socket.socket()) for _ in range(count)]

@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 
+from corella.service_config import channel_options
 from corella.v1 import (
     embedder_pb2_grpc,
     generator_pb2,
@@ -80,13 +82,41 @@ class Acting:
         return "corella-caller-bin", json.dumps(fields, separators=(",", ":")).encode()
 
 
+class EncryptionIncomplete(ValueError):
+    """Files that do not go together: the connection would not be what it looks like."""
+
+
+class CallObserver(Protocol):
+    """Follows calls, such as to trace them."""
+
+    def call_begins(self, method: str, address: str) -> tuple[Mapping[str, str], Callable[[Any], None]]:
+        """What to send along with a call, and what takes it (a `grpc.Future`) as soon as it is under way."""
+        ...
+
+
 class Corella:
-    """The four services. A channel is opened when its stub is first used. Safe to share between threads."""
+    """The four services. A channel is opened when its stub is first used. Safe to share between threads.
+
+    In a program with OpenTelemetry a call belongs to the span it is made in.
+    """
 
     def __init__(
-        self, addresses: Addresses | None = None, *, token: str | None = None, ca_file: Path | None = None, acting: Acting | None = None
+        self,
+        addresses: Addresses | None = None,
+        *,
+        token: str | None = None,
+        ca_file: Path | None = None,
+        certificate_file: Path | None = None,
+        key_file: Path | None = None,
+        server_name: str = "",
+        acting: Acting | None = None,
+        observer: CallObserver | None = None,
     ) -> None:
         """`token` is sent as bearer token with every call. With `ca_file`, a PEM file of certificates to trust, connections are encrypted.
+
+        `certificate_file` and `key_file`, both PEM, are shown to servers that ask for a certificate. `server_name` is what a server's
+        certificate must be for where that is not the host of the address, as with a port forwarded to this machine. Files are read now; a
+        client that outlives them is made anew. Raises `OSError` for a file that cannot be read, `EncryptionIncomplete`.
 
         Without `addresses` those of the environment are used, else the local defaults. Without `acting` the environment is asked too, else
         the call is the token's owner's own.
@@ -94,7 +124,9 @@ class Corella:
         self._acting = acting or Acting.of_environment()
         self.addresses = addresses or Addresses().with_environment()
         self._token = token
-        self._credentials = None if ca_file is None else grpc.ssl_channel_credentials(ca_file.read_bytes())
+        self._observer = observer or _AmbientTrace()
+        self._credentials = _credentials(ca_file, certificate_file, key_file, server_name)
+        self._server_name = server_name
         self._channels: list[grpc.Channel] = []
 
     def __enter__(self) -> Corella:
@@ -151,21 +183,48 @@ class Corella:
         options: list[tuple[str, Any]] = [
             ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-            # A service that was restarted is found again within a second, not after gRPC's two minutes.
-            ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.max_reconnect_backoff_ms", 1_000),
+            *channel_options(),
         ]
+        if self._server_name:
+            options.append(("grpc.ssl_target_name_override", self._server_name))
         if self._credentials is None:
             bare = grpc.insecure_channel(address, options)
         else:
             bare = grpc.secure_channel(address, self._credentials, options)
         self._channels.append(bare)
-        return grpc.intercept_channel(bare, _EveryCall(self._token, self._acting))
+        return grpc.intercept_channel(bare, _EveryCall(self._token, self._acting, self._observer, address))
+
+
+def _credentials(
+    ca_file: Path | None, certificate_file: Path | None, key_file: Path | None, server_name: str
+) -> grpc.ChannelCredentials | None:
+    if (certificate_file is None) != (key_file is None):
+        raise EncryptionIncomplete("certificate_file and key_file belong together: give both or none")
+    if ca_file is None:
+        if certificate_file is not None or server_name:
+            raise EncryptionIncomplete(
+                "without ca_file connections are not encrypted, and nobody is shown a certificate or asked for a name"
+            )
+        return None
+    files = (ca_file, key_file, certificate_file)
+    return grpc.ssl_channel_credentials(*(file.read_bytes() if file is not None else None for file in files))
 
 
 def corpus_name(corpus: str) -> str:
     """The resource name of a corpus given by its id or its name."""
     return corpus if corpus.startswith("corpora/") else f"corpora/{corpus}"
+
+
+class _AmbientTrace:
+    """Sends the trace context of the span a call is made in, where the program has OpenTelemetry; this package does not need it."""
+
+    def call_begins(self, method: str, address: str) -> tuple[Mapping[str, str], Callable[[Any], None]]:
+        sent: dict[str, str] = {}
+        if "opentelemetry.trace" in sys.modules:
+            from opentelemetry import propagate
+
+            propagate.inject(sent)
+        return sent, lambda _call: None
 
 
 @dataclass(frozen=True)
@@ -186,23 +245,29 @@ class _EveryCall(
     grpc.StreamUnaryClientInterceptor,  # type: ignore[misc]
     grpc.StreamStreamClientInterceptor,  # type: ignore[misc]
 ):
-    """Gives every call the token and for whom it is, and a deadline where the caller set none."""
+    """Gives every call the token, for whom it is and its trace, and a deadline where the caller set none."""
 
-    def __init__(self, token: str | None, acting: Acting | None) -> None:
+    def __init__(self, token: str | None, acting: Acting | None, observer: CallObserver, address: str) -> None:
+        self._observer = observer
+        self._address = address
         self._metadata: list[tuple[str, str | bytes]] = [("authorization", f"Bearer {token}")] if token else []
         if acting is not None:
             self._metadata.append(acting.metadata())
 
     def _call(self, continuation: Callable[[Any, Any], Any], details: Any, request: Any) -> Any:
+        method = details.method.decode() if isinstance(details.method, bytes) else details.method
+        sent, follow = self._observer.call_begins(method.removeprefix("/"), self._address)
         changed = _Details(
             method=details.method,
             timeout=DEFAULT_TIMEOUT_SECONDS if details.timeout is None else details.timeout,
-            metadata=[*(details.metadata or ()), *self._metadata],
+            metadata=[*(details.metadata or ()), *self._metadata, *sent.items()],
             credentials=details.credentials,
             wait_for_ready=details.wait_for_ready,
             compression=details.compression,
         )
-        return continuation(changed, request)
+        call = continuation(changed, request)
+        follow(call)
+        return call
 
     intercept_unary_unary = _call
     intercept_unary_stream = _call

@@ -21,6 +21,13 @@ if tag=$(git describe --tags --abbrev=0 2>/dev/null); then
 else
   echo "buf breaking: there is no tag yet to compare the contracts with"
 fi
+helm_lint() {
+  scripts/chart_tools.sh || return 1
+  for profile in laptop one-gpu cluster; do
+    .venv/tools/helm lint --strict --quiet deploy/helm/corella -f "deploy/helm/corella/examples/$profile/values.yaml" || return 1
+  done
+}
+check "helm lint" helm_lint
 check "generated code is current" "$BIN/pytest" -q -p no:cacheprovider tests/contract/test_generated_code_is_current.py
 
 if [ ${#failed[@]} -gt 0 ]; then

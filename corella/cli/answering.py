@@ -47,6 +47,7 @@ class AnswerView:
         self._began = began
         self._show_passages = show_passages
         self._name = ""
+        self._trace_id = ""
         self._text = ""
         self._first_text_after: float | None = None
         self._answer: generator_pb2.Answer | None = None
@@ -87,6 +88,7 @@ class AnswerView:
             self._show_completion(event.completion)
         elif kind == "started":
             self._name = event.started.answer
+            self._trace_id = event.started.trace_id
             if event.started.memory_state == generator_pb2.MEMORY_STATE_DEGRADED:
                 self._note("The conversation store cannot be reached: this answer does not know of earlier turns.")
 
@@ -137,6 +139,8 @@ class AnswerView:
         parts.append(line(completion.model) + (f" + {line(short(completion.adapter))}" if completion.adapter else ""))
         # By this name the answer can be given feedback.
         parts.append(line(self._name))
+        # By this one `corella trace` shows where its time went.
+        parts.append(f"trace {line(self._trace_id)}" if self._trace_id else "")
         self._note(" · ".join(part for part in parts if part))
 
     def _note(self, text: str) -> None:

@@ -70,6 +70,6 @@ def ask(
     found = session(ctx)
     with found.client() as corella:
         if question is None:
-            Chat(corella.generator, request, found.home, show_passages=show_passages).run()
+            Chat(corella.generator, request, found.home, show_passages=show_passages, trace=found.trace).run()
         else:
             ask_once(corella.generator, request, show_passages=show_passages, as_json=as_json)

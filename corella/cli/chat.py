@@ -15,6 +15,7 @@ import grpc
 from corella.cli.answering import TIMEOUT_SECONDS, AnswerView, memory_notes
 from corella.cli.failures import report
 from corella.cli.output import console
+from corella.tracing.recorder import CommandTrace
 from corella.v1 import generator_pb2, generator_pb2_grpc
 
 PROMPT = "› "
@@ -25,11 +26,18 @@ class Chat:
     """One session at the prompt."""
 
     def __init__(
-        self, stub: generator_pb2_grpc.GeneratorServiceStub, request: generator_pb2.AskRequest, home: Path, *, show_passages: bool
+        self,
+        stub: generator_pb2_grpc.GeneratorServiceStub,
+        request: generator_pb2.AskRequest,
+        home: Path,
+        *,
+        show_passages: bool,
+        trace: CommandTrace,
     ) -> None:
         self._stub = stub
         self._request = request
         self._show_passages = show_passages
+        self._trace = trace
         self._history_file = home / "history"
         self._out = console()
         self._rest: threading.Thread | None = None
@@ -74,6 +82,8 @@ class Chat:
         # A follow-up is understood with the help of what the turn before left; that may still be on its way.
         self._finish_memory()
         self._request.question = question
+        # One question, one trace: the time a person takes to read and type belongs to none.
+        self._trace.begin_anew()
         events = self._stub.Ask(self._request, timeout=TIMEOUT_SECONDS)
         view = AnswerView(time.monotonic(), show_passages=self._show_passages)
         shown = False
@@ -92,12 +102,15 @@ class Chat:
             # The summary takes the model a while; the person may read and type in the meantime.
             self._rest = threading.Thread(target=self._take_memory, args=(events,), daemon=True)
             self._rest.start()
+        else:
+            self._trace.close()
 
     def _take_memory(self, events: Any) -> None:
         with contextlib.suppress(grpc.RpcError):
             for event in events:
                 if event.WhichOneof("event") == "memory":
                     self._notes += memory_notes(event.memory)
+        self._trace.close()
 
     def _finish_memory(self) -> None:
         rest, self._rest = self._rest, None

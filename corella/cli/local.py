@@ -20,7 +20,7 @@ def up(
     ctx: typer.Context,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything is healthy, and leave it running.")] = False,
     port_base: Annotated[
-        int, typer.Option(envvar="CORELLA_PORT_BASE", help="Services listen on this + 1 to + 4, the stores on + 10 and + 11.")
+        int, typer.Option(envvar="CORELLA_PORT_BASE", help="Services listen on this + 1 to + 4, the rest on + 10 to + 28.")
     ] = PORT_BASE,
     wait_for: Annotated[
         list[str] | None, typer.Option(help="With --detach: return when this process is healthy. May be repeated. Default: all.")
@@ -76,14 +76,19 @@ def stop(home: Home, patience_seconds: float = 90.0) -> list[str]:
 
 
 def status(ctx: typer.Context, as_json: Json = False) -> None:
-    """Show what is healthy, what waits, and how much memory it takes. Exit status 1 if something is unhealthy."""
+    """Show what is healthy, queued, failed and slow. Exit status 1 if something is unhealthy.
+
+    Of the local run, or of any deployment: `corella --retriever HOST:PORT --generator HOST:PORT … status`.
+    """
     from corella.cli.output import write_json
-    from corella.cli.standing import gather, show
+    from corella.cli.standing import gather
 
     found = gather(session(ctx))
     if as_json:
         write_json(found)
     else:
+        from corella.cli.standing_view import show
+
         show(found)
     if not found["healthy"]:
         raise typer.Exit(FAILED)

@@ -23,7 +23,9 @@ from corella.cli import (
     operations,
     schedules,
     search,
+    secrets,
     sources,
+    trace,
     train,
 )
 from corella.cli.context import Session, default_home
@@ -51,6 +53,13 @@ def corella(
     trainer: Annotated[str, typer.Option(envvar="CORELLA_TRAINER", help=_ADDRESS.format("trainer", 15054), show_default=False)] = "",
     token_file: Annotated[Path | None, typer.Option(envvar="CORELLA_TOKEN_FILE", help="File with your bearer token.")] = None,
     ca_file: Annotated[Path | None, typer.Option(envvar="CORELLA_CA_FILE", help="PEM certificates to trust; turns encryption on.")] = None,
+    certificate_file: Annotated[
+        Path | None, typer.Option(envvar="CORELLA_CERTIFICATE_FILE", help="PEM certificate to show to services that ask for one.")
+    ] = None,
+    key_file: Annotated[Path | None, typer.Option(envvar="CORELLA_KEY_FILE", help="PEM private key of it.")] = None,
+    server_name: Annotated[
+        str, typer.Option(envvar="CORELLA_SERVER_NAME", help="Name the services' certificates are for, if not their address.")
+    ] = "",
     as_user: Annotated[str, typer.Option(envvar="CORELLA_AS_USER", help="Call for this user; for services, or on this machine.")] = "",
     as_groups: Annotated[str, typer.Option(envvar="CORELLA_AS_GROUPS", help="Groups of that user, separated by commas.")] = "",
     as_tenant: Annotated[str, typer.Option(envvar="CORELLA_AS_TENANT", help="Tenant of that user. Default: default")] = "",
@@ -58,11 +67,25 @@ def corella(
     """Answers questions from your own documents, with citations you can click."""
     addresses = {"embedder": embedder, "retriever": retriever, "generator": generator, "trainer": trainer}
     given = {name: address for name, address in addresses.items() if address}
-    ctx.obj = Session(home or default_home(), given, token_file, ca_file, as_user, as_groups, as_tenant)
+    found = Session(
+        home or default_home(),
+        given,
+        token_file,
+        ca_file=ca_file,
+        certificate_file=certificate_file,
+        key_file=key_file,
+        server_name=server_name,
+        as_user=as_user,
+        as_groups=as_groups,
+        as_tenant=as_tenant,
+    )
+    ctx.obj = found
+    # Left when the command has ended and its answer is shown; only then its spans are exported.
+    ctx.with_resource(found.trace)
 
 
 # The help lists them in this order.
-_MACHINE, _CONTENT, _TRAINING = "On this machine", "Documents and questions", "Training"
+_MACHINE, _CONTENT, _TRAINING, _WATCHING = "On this machine", "Documents and questions", "Training", "Looking inside"
 app.command(rich_help_panel=_CONTENT)(ask.ask)
 app.command(rich_help_panel=_CONTENT)(search.search)
 app.command(rich_help_panel=_CONTENT)(ingest.ingest)
@@ -80,7 +103,9 @@ app.add_typer(schedules.app, name="schedules", rich_help_panel=_TRAINING)
 app.command(rich_help_panel=_TRAINING)(cost.cost)
 app.command(rich_help_panel=_MACHINE)(local.up)
 app.command(rich_help_panel=_MACHINE)(local.down)
-app.command(rich_help_panel=_MACHINE)(local.status)
+app.command(rich_help_panel=_WATCHING)(local.status)
+app.command(rich_help_panel=_WATCHING)(trace.trace)
+app.command(rich_help_panel="In a cluster")(secrets.secrets)
 
 
 def run() -> None:

@@ -1,13 +1,19 @@
-"""How Corella stands: processes and their memory, services, documents, operations."""
+"""How Corella stands, asked of everybody side by side: what is healthy, what is queued, what failed, what is slow.
+
+Of the local run also processes, memory and traces; everything else by gRPC, so that it is the same for any deployment.
+`standing_view` shows it.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from corella.cli import standing_work
 from corella.cli.context import Session
-from corella.cli.output import console, duration, enum_word, line, size
+from corella.cli.standing_work import LATELY_SECONDS, TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from corella.client import Corella
@@ -19,53 +25,57 @@ SERVICES = {
     "generator": "corella.v1.GeneratorService",
     "trainer": "corella.v1.TrainerService",
 }
-TIMEOUT_SECONDS = 10.0
-ENDED = {"SUCCEEDED", "FAILED", "CANCELLED"}
-STYLES = {"healthy": "green", "SERVING": "green", "starting": "yellow", "waiting": "yellow", "restarting": "yellow"}
+SLOWEST = 3
 
 
 def gather(session: Session) -> dict[str, Any]:
-    """Asks everybody, side by side. What does not answer is in the result as such, never an exception."""
+    """Asks everybody. What does not answer is in the result as such, never an exception."""
     from corella.local.home import Home
 
-    with session.client() as corella, ThreadPoolExecutor(8) as pool:
+    home = Home(session.home)
+    with session.client() as corella, ThreadPoolExecutor(12) as pool:
         health = {name: pool.submit(_health, corella, name) for name in SERVICES}
-        corpora = pool.submit(_told, lambda: _corpora(corella))
-        operations = pool.submit(_told, lambda: _operations(corella))
-        trainings = pool.submit(_told, lambda: _trainings(corella))
-        local = _local(Home(session.home))
-        services = [{"name": name, "address": getattr(corella.addresses, name), "health": asked.result()} for name, asked in health.items()]
-        found: dict[str, Any] = {
-            "local": local,
-            "services": services,
-            "corpora": corpora.result(),
-            "operations": operations.result(),
-            "trainings": trainings.result(),
+        questions = {
+            "corpora": _corpora,
+            "operations": standing_work.operations,
+            "failed_operations": standing_work.failed_operations,
+            "sources": standing_work.sources,
+            "trainings": standing_work.trainings,
+            "failed_trainings": standing_work.failed_trainings,
+            "serving": _serving,
         }
+        asked = {name: pool.submit(_told, ask, corella) for name, ask in questions.items()}
+        local = _local(home)
+        services = [{"name": name, "address": getattr(corella.addresses, name), **told.result()} for name, told in health.items()]
+        found: dict[str, Any] = {"local": local, "services": services}
+        found |= {name: told.result() for name, told in asked.items()}
+    found["traces"] = _traces(home) if session.is_local() else None
     processes = local["processes"] if local else []
     found["healthy"] = all(s["health"] == "SERVING" for s in services) and all(p["state"] == "healthy" for p in processes)
     return found
 
 
-def _health(corella: Corella, name: str) -> str:
+def _health(corella: Corella, name: str) -> dict[str, Any]:
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
     stub = health_pb2_grpc.HealthStub(corella.channel(getattr(corella.addresses, name)))
+    began = time.monotonic()
     try:
         answer = stub.Check(health_pb2.HealthCheckRequest(service=SERVICES[name]), timeout=TIMEOUT_SECONDS)
-        return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+        health = str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
     except grpc.RpcError as error:
-        return {"UNAVAILABLE": "unreachable", "DEADLINE_EXCEEDED": "no answer"}.get(error.code().name, error.code().name)
+        health = {"UNAVAILABLE": "unreachable", "DEADLINE_EXCEEDED": "no answer"}.get(error.code().name, error.code().name)
+    return {"health": health, "answered_seconds": round(time.monotonic() - began, 4)}
 
 
-def _told(ask: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]] | dict[str, Any]:
+def _told(ask: Callable[[Corella], Any], corella: Corella) -> Any:
     import grpc
 
     from corella.cli.failures import describe
 
     try:
-        return ask()
+        return ask(corella)
     except grpc.RpcError as error:
         return {"error": describe(error)["message"]}
 
@@ -88,34 +98,30 @@ def _corpora(corella: Corella) -> list[dict[str, Any]]:
     return found
 
 
-def _operations(corella: Corella) -> list[dict[str, Any]]:
-    """Those that have not ended."""
-    from corella.v1 import operation_pb2, retriever_pb2
+def _serving(corella: Corella) -> dict[str, Any]:
+    """Which model answers, with which adapter."""
+    from corella.v1 import generator_pb2
 
-    request = retriever_pb2.ListOperationsRequest(page_size=100)
-    found = []
-    for operation in corella.retriever.ListOperations(request, timeout=TIMEOUT_SECONDS).operations:
-        state = enum_word(operation_pb2.OperationState, operation.state)
-        if state not in ENDED:
-            found.append({
-                "name": operation.name, "target": operation.target, "state": state,
-                "done": operation.done_count, "total": operation.total_count, "message": operation.message,
-            })  # fmt: skip
-    return found
+    model = corella.generator.GetGenerationModel(generator_pb2.GetGenerationModelRequest(), timeout=TIMEOUT_SECONDS).model
+    return {"model": model.display_name, "adapter": model.adapter, "engine": model.engine}
 
 
-def _trainings(corella: Corella) -> list[dict[str, Any]]:
-    """Jobs that have not ended."""
-    from corella.cli.training_view import ENDED as JOB_ENDED
-    from corella.cli.training_view import heading, measures
-    from corella.v1 import trainer_pb2
+def _traces(home: Home) -> dict[str, Any] | None:
+    """How long questions took lately, and the slowest of them; None where no traces are kept."""
+    from corella.cli.trace_json import summary_value
+    from corella.local.trace_reader import TraceReader, UnreadableStore
 
-    jobs = corella.trainer.ListJobs(trainer_pb2.ListJobsRequest(page_size=100), timeout=TIMEOUT_SECONDS).jobs
-    return [
-        {"name": job.name, "dataset": job.dataset, "doing": heading(job), "measures": measures(job)}
-        for job in jobs
-        if job.state not in JOB_ENDED
-    ]
+    reader, since = TraceReader(home.traces), int((time.time() - LATELY_SECONDS) * 1e9)
+    if not reader.exists():
+        return None
+    try:
+        asked, slowest = reader.questions(since), reader.slowest_questions(SLOWEST, since)
+    except UnreadableStore as error:
+        return {"error": str(error)}
+    return {
+        "questions": asked.count, "failed_questions": asked.failed_count, "p50_seconds": asked.p50_seconds,
+        "p95_seconds": asked.p95_seconds, "slowest": [summary_value(each) for each in slowest],
+    }  # fmt: skip
 
 
 def _local(home: Home) -> dict[str, Any] | None:
@@ -143,83 +149,6 @@ def _resident(process: Any) -> int:
         return int(process.memory_info().rss)
     except psutil.Error:
         return 0
-
-
-def show(found: dict[str, Any]) -> None:
-    """The same for people."""
-    from rich.table import Table
-    from rich.text import Text
-
-    out = console()
-
-    def table(*headings: str) -> Table:
-        made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for heading in headings:
-            made.add_column(heading, justify="right" if heading in {"memory", "port", "pid", "restarts"} else "left")
-        return made
-
-    def colored(state: str) -> Text:
-        return Text(state, style=STYLES.get(state, "red"))
-
-    local = found["local"]
-    if local:
-        processes = table("process", "state", "port", "pid", "memory", "restarts", "")
-        for process in local["processes"]:
-            after = process["healthy_after_seconds"]
-            note = process["note"] or (f"healthy after {duration(after)}" if after is not None else "")
-            processes.add_row(
-                process["name"], colored(process["state"]), str(process["port"] or ""), str(process["pid"] or ""),
-                size(process["memory_bytes"]), str(process["restarts"]), line(note, 90),
-            )  # fmt: skip
-        out.print(processes)
-        out.print(f"{size(sum(process['memory_bytes'] for process in local['processes']))} in all, in {local['home']}\n", soft_wrap=True)
-    else:
-        out.print("No local run here.\n")
-    services = table("service", "health", "address")
-    for service in found["services"]:
-        services.add_row(service["name"], colored(service["health"]), service["address"])
-    out.print(services)
-    out.print()
-    _show_contents(found, table, out)
-    if not found["healthy"]:
-        out.print("Something is not healthy." + ("" if local else " `corella up` starts Corella on this machine."), style="red")
-
-
-def _show_contents(found: dict[str, Any], table: Callable[..., Any], out: Any) -> None:
-    if isinstance(found["corpora"], dict):
-        out.print(f"Corpora: {line(found['corpora']['error'])}", style="red")
-        return
-    if not found["corpora"]:
-        out.print("No corpus yet: `corella ingest PATH` makes one.")
-    else:
-        corpora = table("corpus", "documents", "by state", "chunks", "with vector")
-        for corpus in found["corpora"]:
-            states = ", ".join(f"{count:,} {state}" for state, count in corpus["states"].items())
-            corpora.add_row(
-                corpus["name"].removeprefix("corpora/"),
-                f"{corpus['documents']:,}",
-                states,
-                f"{corpus['chunks']:,}",
-                f"{corpus['embedded_chunks']:,}",
-            )
-        out.print(corpora)
-    if isinstance(found["operations"], list) and found["operations"]:
-        operations = table("operation", "corpus", "state", "done", "")
-        for operation in found["operations"]:
-            operations.add_row(
-                operation["name"].removeprefix("operations/"), operation["target"].removeprefix("corpora/"), operation["state"],
-                f"{operation['done']:,} of {operation['total']:,}", line(operation["message"], 80),
-            )  # fmt: skip
-        out.print(operations)
-    if isinstance(found["trainings"], list) and found["trainings"]:
-        trainings = table("training", "dataset", "doing", "")
-        for job in found["trainings"]:
-            trainings.add_row(
-                job["name"].removeprefix("jobs/"), job["dataset"].removeprefix("datasets/"), job["doing"], ", ".join(job["measures"])
-            )
-        out.print(trainings)
-    if [] == found["operations"] == found["trainings"]:
-        out.print("Nothing is queued.")
 
 
 def rows(record: RunRecord) -> list[dict[str, Any]]:

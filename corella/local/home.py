@@ -7,6 +7,7 @@
   shelf/      datasets, checkpoints, reports and adapters, shared by trainer and generator
   secrets/    keys made here, readable by their owner only
   logs/       one file a process, the run before it as *.log.1
+  traces/     the newest traces, which `corella trace` shows
   run.json    what runs now: ports, process ids and when they began
   lock        held as long as a supervisor lives
 """
@@ -16,11 +17,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any
 
 SERVICES = ("embedder", "retriever", "generator", "trainer")
+WITH_METRICS = ("embedder", "retriever", "generator", "trainer", "worker", "retriever-beat", "trainer-worker", "trainer-beat")
+"""Processes with a Prometheus endpoint, in the order of their ports."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +37,24 @@ class Ports:
     trainer: int
     milvus: int
     valkey: int
+    traces: int
+    metrics: Mapping[str, int]
+    """Of the Prometheus endpoints, by process."""
 
     @classmethod
     def from_base(cls, base: int = 15050) -> Ports:
-        """The services at base + 1 to base + 4, Milvus at base + 10, Valkey at base + 11.
+        """The services at base + 1 to base + 4, Milvus, Valkey and the traces at base + 10 to + 12, metrics at base + 21 to base + 28.
 
         The default lies below the ports that kernels hand to outgoing connections (Linux: 32768 on), one of which would otherwise now and
         then hold a port that a process needs.
         """
-        return cls(base + 1, base + 2, base + 3, base + 4, base + 10, base + 11)
+        metrics = {name: base + 21 + place for place, name in enumerate(WITH_METRICS)}
+        return cls(base + 1, base + 2, base + 3, base + 4, base + 10, base + 11, base + 12, metrics)
 
     def numbers(self) -> dict[str, int]:
-        """Port by name."""
-        return asdict(self)
+        """Port by name; that of a process's metrics is called `embedder metrics`."""
+        own = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "metrics"}
+        return own | {f"{name} metrics": port for name, port in self.metrics.items()}
 
 
 @dataclass
@@ -75,6 +84,8 @@ class RunRecord:
     begun_at: float
     state: str = "starting"
     """starting, healthy, degraded (something is down or was given up), stopping."""
+    otlp_endpoint: str = ""
+    """Where all services send their traces; empty when they send them to different places, or nowhere."""
     processes: list[ProcessRecord] = field(default_factory=list)
 
     def process(self, name: str) -> ProcessRecord:
@@ -94,13 +105,15 @@ class Home:
         self.generator = self.path / "generator"
         self.shelf = self.path / "shelf"
         self.logs = self.path / "logs"
+        self.traces = self.path / "traces"
         self.record_file = self.path / "run.json"
 
     def make(self) -> None:
         """Makes the folders. Their content is nobody else's business."""
-        for folder in (self.path, self.milvus, self.valkey, self.blobs, self.generator, self.shelf, self.logs):
+        private = (self.milvus, self.valkey, self.blobs, self.generator, self.shelf, self.logs, self.traces)
+        for folder in (self.path, *private):
             folder.mkdir(parents=True, exist_ok=True)
-        for folder in (self.milvus, self.valkey, self.blobs, self.generator, self.shelf, self.logs):
+        for folder in private:
             folder.chmod(0o700)
 
     def log_file(self, process: str) -> Path:

@@ -68,5 +68,9 @@ def _convert_generation_model(target: Path) -> None:
     tokenizer.save_pretrained(target)
 
 
+BUNDLED: dict[str, Callable[[Path], None]] = {EMBEDDING_MODEL: _copy_embedding_model, GENERATION_MODEL: _convert_generation_model}
+"""What makes each model that comes in a package, in a folder that is there and empty."""
+
+
 if __name__ == "__main__":
     prepare(Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("CORELLA_MODELS", ".corella/models")))

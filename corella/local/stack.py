@@ -6,9 +6,10 @@ import os
 import sys
 from dataclasses import dataclass, field
 
-from corella.local.home import Home, Ports
+from corella.local.home import SERVICES, Home, Ports
 from corella.local.prepare_models import EMBEDDING_MODEL, GENERATION_MODEL
 from corella.local.probes import Probe, grpc_health, port_open, redis_ping, shows_life, working_pool
+from corella.tracing.endpoint import endpoint_of_environment
 
 DRAIN_SECONDS = 5
 """How long running calls may go on when a service is told to stop: a person waits at the keyboard."""
@@ -62,6 +63,14 @@ def local_stack(home: Home, ports: Ports) -> list[ProcessSpec]:
             stop_turn=3,
         ),
         ProcessSpec(
+            name="traces",
+            command=_python("corella.local.trace_receiver", str(home.traces), str(ports.traces)),
+            probe=grpc_health(ports.traces),
+            port=ports.traces,
+            # The others send their last spans when they end.
+            stop_turn=3,
+        ),
+        ProcessSpec(
             name="milvus",
             command=_python("services.retriever.local_milvus", "--data-dir", str(home.milvus), "--port", str(ports.milvus)),
             probe=port_open(ports.milvus),
@@ -75,6 +84,7 @@ def local_stack(home: Home, ports: Ports) -> list[ProcessSpec]:
             probe=grpc_health(ports.embedder, "corella.v1.EmbedderService"),
             environment={
                 **_server("EMBEDDER", ports.embedder),
+                **_telemetry("EMBEDDER", "embedder", ports),
                 "CORELLA_EMBEDDER_MODEL__FOLDER": _unless_set("CORELLA_EMBEDDER_MODEL__FOLDER", str(home.models / EMBEDDING_MODEL)),
             },
             port=ports.embedder,
@@ -84,7 +94,12 @@ def local_stack(home: Home, ports: Ports) -> list[ProcessSpec]:
             name="retriever",
             command=_python("services.retriever"),
             probe=grpc_health(ports.retriever, "corella.v1.RetrieverService"),
-            environment={**_server("RETRIEVER", ports.retriever), **retriever, **_threads(1)},
+            environment={
+                **_server("RETRIEVER", ports.retriever),
+                **_telemetry("RETRIEVER", "retriever", ports),
+                **retriever,
+                **_threads(1),
+            },
             port=ports.retriever,
             # Its client for the store fails for half a minute when it first meets a closed port.
             after=("valkey", "milvus", "embedder"),
@@ -94,14 +109,14 @@ def local_stack(home: Home, ports: Ports) -> list[ProcessSpec]:
             name="worker",
             command=_python("services.retriever.worker"),
             probe=working_pool(ports.valkey),
-            environment={**retriever, **_threads(1)},
+            environment={**_telemetry("RETRIEVER", "worker", ports), **retriever, **_threads(1)},
             after=("valkey", "milvus", "embedder"),
         ),
         ProcessSpec(
             name="retriever-beat",
             command=_python("services.retriever.beat"),
             probe=shows_life(ports.valkey, "{corella:retriever}:beat:"),
-            environment={**retriever, **_threads(1)},
+            environment={**_telemetry("RETRIEVER", "retriever-beat", ports), **retriever, **_threads(1)},
             after=("valkey",),
         ),
         ProcessSpec(
@@ -110,6 +125,7 @@ def local_stack(home: Home, ports: Ports) -> list[ProcessSpec]:
             probe=grpc_health(ports.generator, "corella.v1.GeneratorService"),
             environment={
                 **_server("GENERATOR", ports.generator),
+                **_telemetry("GENERATOR", "generator", ports),
                 "CORELLA_GENERATOR_RETRIEVER__ADDRESS": f"127.0.0.1:{ports.retriever}",
                 "CORELLA_GENERATOR_REDIS_URL": redis_url,
                 "CORELLA_GENERATOR_STATE_FOLDER": str(home.generator),
@@ -124,7 +140,7 @@ def local_stack(home: Home, ports: Ports) -> list[ProcessSpec]:
             name="trainer",
             command=_python("services.trainer"),
             probe=grpc_health(ports.trainer, "corella.v1.TrainerService"),
-            environment={**_server("TRAINER", ports.trainer), **trainer},
+            environment={**_server("TRAINER", ports.trainer), **_telemetry("TRAINER", "trainer", ports), **trainer},
             port=ports.trainer,
         ),
         ProcessSpec(
@@ -132,7 +148,7 @@ def local_stack(home: Home, ports: Ports) -> list[ProcessSpec]:
             command=_python("services.trainer.worker"),
             probe=shows_life(ports.valkey, "{corella-trainer}:worker:"),
             # Unlike the others' it may start a thread a core: training is what it is for.
-            environment=trainer,
+            environment={**_telemetry("TRAINER", "trainer-worker", ports), **trainer},
             after=("valkey",),
             stop_seconds=TRAINING_STOP_SECONDS,
         ),
@@ -140,7 +156,7 @@ def local_stack(home: Home, ports: Ports) -> list[ProcessSpec]:
             name="trainer-beat",
             command=_python("services.trainer.beat"),
             probe=shows_life(ports.valkey, "{corella-trainer}:beat:"),
-            environment={**trainer, **_threads(1)},
+            environment={**_telemetry("TRAINER", "trainer-beat", ports), **trainer, **_threads(1)},
             after=("valkey",),
         ),
     ]
@@ -171,6 +187,20 @@ def _server(service: str, port: int) -> dict[str, str]:
         f"CORELLA_{service}_SERVER__HOST": "127.0.0.1",
         f"CORELLA_{service}_SERVER__PORT": str(port),
         f"CORELLA_{service}_SERVER__DRAIN_SECONDS": str(DRAIN_SECONDS),
+    }
+
+
+def otlp_endpoints(ports: Ports) -> dict[str, str]:
+    """Where each service sends its traces: as its own variable says, else the variable that OpenTelemetry has for it, else here."""
+    common = endpoint_of_environment() or f"http://127.0.0.1:{ports.traces}"
+    return {service: os.environ.get(f"CORELLA_{service.upper()}_TELEMETRY__OTLP_ENDPOINT", common) for service in SERVICES}
+
+
+def _telemetry(service: str, process: str, ports: Ports) -> dict[str, str]:
+    # Processes of one service share their variables, and would else all want the same port.
+    return {
+        f"CORELLA_{service}_TELEMETRY__OTLP_ENDPOINT": otlp_endpoints(ports)[service.lower()],
+        f"CORELLA_{service}_TELEMETRY__METRICS_PORT": str(ports.metrics[process]),
     }
 
 

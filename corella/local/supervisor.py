@@ -24,7 +24,7 @@ from typing import IO
 from corella.local.home import Home, Ports, ProcessRecord, RunRecord
 from corella.local.process import Keeper
 from corella.local.processes import find, kill_all, remains, started_at
-from corella.local.stack import ProcessSpec, local_stack
+from corella.local.stack import ProcessSpec, local_stack, otlp_endpoints
 from corella.local.warden import clear_up
 
 log = logging.getLogger("corella.supervisor")
@@ -44,6 +44,8 @@ class Supervisor:
         self._home = home
         self._notify = changed
         self.record = RunRecord(os.getpid(), started_at(os.getpid()) or 0.0, uuid.uuid4().hex, ports.numbers(), time.time())
+        endpoints = set(otlp_endpoints(ports).values())
+        self.record.otlp_endpoint = endpoints.pop() if len(endpoints) == 1 else ""
         self.keepers: dict[str, Keeper] = {}
         for spec in specs if specs is not None else local_stack(home, ports):
             process = ProcessRecord(spec.name)

@@ -46,6 +46,9 @@ class RetrieverServiceStub(object):
     Methods that change something take a `request_id` (AIP-155): repeat a call with the same id and the same content within
     24 hours and it is answered as the first time, without being done twice. The same id with other content returns
     INVALID_ARGUMENT (reason `REQUEST_ID_REUSED`).
+
+    Methods with an `idempotency_level`, here and in the other services, may be called again when a connection was lost, without asking what
+    became of the first call; Corella's clients do so by themselves. The others are for their caller to repeat, with a `request_id`.
     """
 
     def __init__(self, channel):
@@ -182,6 +185,9 @@ class RetrieverServiceServicer(object):
     Methods that change something take a `request_id` (AIP-155): repeat a call with the same id and the same content within
     24 hours and it is answered as the first time, without being done twice. The same id with other content returns
     INVALID_ARGUMENT (reason `REQUEST_ID_REUSED`).
+
+    Methods with an `idempotency_level`, here and in the other services, may be called again when a connection was lost, without asking what
+    became of the first call; Corella's clients do so by themselves. The others are for their caller to repeat, with a `request_id`.
     """
 
     def CreateCorpus(self, request, context):
@@ -512,6 +518,9 @@ class RetrieverService(object):
     Methods that change something take a `request_id` (AIP-155): repeat a call with the same id and the same content within
     24 hours and it is answered as the first time, without being done twice. The same id with other content returns
     INVALID_ARGUMENT (reason `REQUEST_ID_REUSED`).
+
+    Methods with an `idempotency_level`, here and in the other services, may be called again when a connection was lost, without asking what
+    became of the first call; Corella's clients do so by themselves. The others are for their caller to repeat, with a `request_id`.
     """
 
     @staticmethod

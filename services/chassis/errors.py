@@ -25,8 +25,12 @@ import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
 
 from corella.errors import DOMAIN, RpcFailure
+
+# https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushback
+_NO_RETRY = ("grpc-retry-pushback-ms", "-1")
 
 Violation = tuple[str, str]
 """(field path as in the request, what is wrong with it)"""
@@ -75,6 +79,15 @@ class CorellaError(Exception):
             delay.FromNanoseconds(int(self.retry_after_seconds * 1e9))
             add(error_details_pb2.RetryInfo(retry_delay=delay))
         return status_pb2.Status(code=self.code.value[0], message=self.message, details=details)
+
+    def to_grpc_status(self) -> grpc.Status:
+        """This error as gRPC sends it."""
+        status = rpc_status.to_status(self.to_status())
+        if self.code is grpc.StatusCode.UNAVAILABLE:
+            # A lost connection is worth another try at once, and gRPC clients make it. What a service itself says is not, least of all by
+            # everyone between here and the person who asks; `retry_after_seconds` tells when it may be.
+            return status._replace(trailing_metadata=(*status.trailing_metadata, _NO_RETRY))
+        return status
 
 
 class InvalidArgument(CorellaError):

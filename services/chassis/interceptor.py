@@ -15,34 +15,19 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from grpc_status import rpc_status
-from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from services.chassis import acting, deadline, identity
 from services.chassis.authentication import Authenticator
 from services.chassis.errors import CorellaError, DeadlineExceeded, InvalidArgument, PermissionDenied, Unimplemented
 from services.chassis.identity import Caller
 from services.chassis.roles import Role, Rules, holds
-from services.chassis.telemetry import attached, current_trace_id, get_logger, meter, tracer
+from services.chassis.telemetry import attached, captures_text, current_trace_id, get_logger
+from services.chassis.telemetry_rpc import refused, served
 
 log = get_logger(__name__)
 
 _OPEN_TO_ALL = ("/grpc.health.",)
 _STANDARD = ("/grpc.health.", "/grpc.reflection.")
-_NOT_OUR_FAULT = {
-    grpc.StatusCode.OK,
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.INVALID_ARGUMENT,
-    grpc.StatusCode.NOT_FOUND,
-    grpc.StatusCode.ALREADY_EXISTS,
-    grpc.StatusCode.FAILED_PRECONDITION,
-    grpc.StatusCode.PERMISSION_DENIED,
-    grpc.StatusCode.UNAUTHENTICATED,
-    grpc.StatusCode.UNIMPLEMENTED,
-}
-
-# OpenTelemetry semantic conventions for RPC, which give the name, the unit and the attributes.
-_duration = meter.create_histogram("rpc.server.call.duration", unit="s", description="Duration of calls served.")
 
 
 @dataclass(frozen=True)
@@ -71,6 +56,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return handler
+        started = time.perf_counter()
         method = handler_call_details.method
         metadata = handler_call_details.invocation_metadata or ()
         if method.startswith(_OPEN_TO_ALL):
@@ -82,6 +68,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             who = acting.effective(peer, [value for key, value in metadata if key.lower() == acting.CALLER_KEY])
             self._check_role(method.removeprefix("/"), peer, who)
         except CorellaError as error:
+            refused(method.removeprefix("/"), error.code, time.perf_counter() - started)
             return _refusing(handler, error)
         # The token and the person have done their work; nothing further down can let them slip into a log or a span.
         rest = {key: value for key, value in metadata if key.lower() not in ("authorization", acting.CALLER_KEY)}
@@ -130,18 +117,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     @asynccontextmanager
     async def _around(self, context: grpc.aio.ServicerContext, method: str, metadata: dict[str, Any], who: Caller) -> AsyncIterator[None]:
-        started = time.perf_counter()
-        code = grpc.StatusCode.OK
         given = context.time_remaining()
         allowed = min(given if given is not None else self._max_deadline_seconds, self._max_deadline_seconds)
         deadline.set_remaining(allowed)
         identity.set_current(who)
-        attributes = {"rpc.system.name": "grpc", "rpc.method": method}
         text_metadata = {key: value for key, value in metadata.items() if isinstance(value, str)}
-        with (
-            attached(text_metadata),
-            tracer.start_as_current_span(method, kind=SpanKind.SERVER, attributes=attributes) as span,
-        ):
+        with attached(text_metadata), served(method, context) as call:
             try:
                 try:
                     async with asyncio.timeout(allowed) as limit:
@@ -151,31 +132,30 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                         raise
                     raise DeadlineExceeded(f"The call took longer than {allowed:.3g} s.") from error
             except CorellaError as error:
-                code = error.code
-                if code is grpc.StatusCode.INTERNAL:
+                call.code = error.code
+                call.span.set_attribute("corella.error.reason", error.reason)
+                if call.code is grpc.StatusCode.INTERNAL:
                     log.error("call_failed", method=method, reason=error.reason, error=error.message)
-                await context.abort_with_status(rpc_status.to_status(error.to_status()))
+                await context.abort_with_status(error.to_grpc_status())
             except (asyncio.CancelledError, GeneratorExit):
-                code = grpc.StatusCode.CANCELLED
+                call.code = grpc.StatusCode.CANCELLED
                 raise
             except NotImplementedError:
                 # What the generated base class raises for a method that a servicer leaves out.
-                code = grpc.StatusCode.UNIMPLEMENTED
+                call.code = grpc.StatusCode.UNIMPLEMENTED
                 missing = Unimplemented(f"{method} is not implemented in this version.")
-                await context.abort_with_status(rpc_status.to_status(missing.to_status()))
+                await context.abort_with_status(missing.to_grpc_status())
             except Exception as error:
-                code = grpc.StatusCode.INTERNAL
+                call.code = grpc.StatusCode.INTERNAL
                 log.exception("call_failed_unexpectedly", method=method)
-                span.record_exception(error)
                 # The text of an unexpected error may hold anything; the caller gets the trace id to quote instead.
+                if captures_text():
+                    call.span.record_exception(error)
+                else:
+                    call.span.add_event("exception", {"exception.type": type(error).__qualname__})
                 trace_id = current_trace_id()
                 internal = CorellaError(f"Something went wrong here; quote trace {trace_id}.", trace_id=trace_id)
-                await context.abort_with_status(rpc_status.to_status(internal.to_status()))
-            finally:
-                span.set_attribute("rpc.response.status_code", code.name)
-                if code not in _NOT_OUR_FAULT:
-                    span.set_status(Status(StatusCode.ERROR, code.name))
-                _duration.record(time.perf_counter() - started, {**attributes, "rpc.response.status_code": code.name})
+                await context.abort_with_status(internal.to_grpc_status())
 
 
 def _checked(request: Any) -> Any:
@@ -191,7 +171,7 @@ async def _checked_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
 
 def _refusing(handler: Any, error: CorellaError) -> grpc.RpcMethodHandler:
     """A handler of the same kind that answers with the error and reads nothing."""
-    status = rpc_status.to_status(error.to_status())
+    status = error.to_grpc_status()
 
     async def refuse(_request: Any, context: grpc.aio.ServicerContext) -> Any:
         await context.abort_with_status(status)

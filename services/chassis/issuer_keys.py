@@ -37,7 +37,6 @@ class IssuerKeys:
         self._tried_at: float | None = None
         self._fetching: asyncio.Task[None] | None = None
         self._failed = False
-        self._opener: urllib.request.OpenerDirector | None = None
         self.revision = 0
         """Rises whenever the keys are others than before."""
 
@@ -99,25 +98,24 @@ class IssuerKeys:
 
     def _download(self) -> Any:
         """The set of keys. Blocks; called in a thread."""
-        if self._opener is None:
-            context = ssl.create_default_context(cafile=str(self._settings.ca_file) if self._settings.ca_file else None)
-            # Where the keys lie is said by the settings or by the issuer, not by whoever redirects.
-            self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirects())
+        # Made anew each time: whom to trust is a file, which may have been replaced.
+        context = ssl.create_default_context(cafile=str(self._settings.ca_file) if self._settings.ca_file else None)
+        # Where the keys lie is said by the settings or by the issuer, not by whoever redirects.
+        opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirects())
         where: Any = self._settings.jwks_url
         if not where:
-            found = self._get(self._settings.issuer.rstrip("/") + "/.well-known/openid-configuration")
+            found = self._get(opener, self._settings.issuer.rstrip("/") + "/.well-known/openid-configuration")
             where = found.get("jwks_uri") if isinstance(found, dict) else None
             if not isinstance(where, str) or found.get("issuer") != self._settings.issuer:
                 raise ValueError("the discovery document is not that of the issuer")
             if not secure_url(where):
                 raise ValueError("the discovery document names keys that do not come over HTTPS")
-        return self._get(where)
+        return self._get(opener, where)
 
-    def _get(self, url: str) -> Any:
-        assert self._opener is not None
+    def _get(self, opener: urllib.request.OpenerDirector, url: str) -> Any:
         if not secure_url(url):
             raise ValueError("the issuer must be reached over HTTPS")
-        with self._opener.open(url, timeout=self._settings.timeout_seconds) as response:
+        with opener.open(url, timeout=self._settings.timeout_seconds) as response:
             content = response.read(_MAX_ANSWER_BYTES + 1)
         if len(content) > _MAX_ANSWER_BYTES:
             raise ValueError("the issuer's answer is too long")

@@ -22,6 +22,7 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from services.chassis.operations import ItemFailure, Operation, OperationNotFound, expected_end, state_of
+from services.chassis.telemetry import attached
 
 KEEP_SECONDS = 7 * 24 * 3600
 MAX_FAILURES = 100
@@ -126,7 +127,9 @@ class RedisOperations:
         """The operation once it has ended, more items are done than given, or the time is over."""
         ends_at = time.monotonic() + seconds
         while True:
-            operation = await self.get(operation_id)
+            # Looks while it waits are no part of the caller's trace: there may be hundreds.
+            with attached({}):
+                operation = await self.get(operation_id)
             left = ends_at - time.monotonic()
             enough = until_done_exceeds is not None and operation.done > until_done_exceeds
             if operation.ended or enough or left <= 0:

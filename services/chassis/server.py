@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
@@ -23,15 +23,19 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from services.chassis.authentication import Authenticator
+from services.chassis.draining import Probes, drain, make_health_server, target_of
 from services.chassis.interceptor import CallInterceptor
 from services.chassis.roles import Rules
 from services.chassis.settings import ServerSettings, ServiceSettings
 from services.chassis.telemetry import get_logger, setup_telemetry
+from services.chassis.watched_files import FilesRefused
 
 log = get_logger(__name__)
 _MAX_METADATA_BYTES = 160 * 1024
 
 _BIND_AGAIN_SECONDS = 0.5
+_AGE_GRACE_SECONDS = 5.0
+T = TypeVar("T")
 
 
 class Lifecycle:
@@ -60,42 +64,64 @@ Build = Callable[[Any, Lifecycle], AbstractAsyncContextManager[Any]]
 
 
 async def serve(
-    service: str, settings: ServiceSettings, build: Build, add_servicer: Callable[[Any, Any], None], full_name: str, *, rules: Rules
+    service: str,
+    settings: ServiceSettings,
+    build: Build,
+    add_servicer: Callable[[Any, Any], None],
+    full_name: str,
+    *,
+    rules: Rules,
+    expose_process_registry: bool = False,
 ) -> int:
     """Runs until SIGTERM, SIGINT or a failure. Returns the exit status.
 
     `rules` say who may call what; other services than `full_name` that `add_servicer` adds are found by them.
+    `expose_process_registry`: see `setup_telemetry`.
     """
-    shutdown_telemetry = setup_telemetry(service, settings.telemetry)
+    shutdown_telemetry = setup_telemetry(service, settings.telemetry, expose_process_registry=expose_process_registry)
     lifecycle = Lifecycle()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lifecycle.stop)
     try:
         async with build(settings, lifecycle) as servicer:
-            server, health, port = await _bound(settings.server, lambda server: add_servicer(servicer, server), full_name, rules)
+            server, health, port = await _bound(
+                settings.server, lambda: make_server(settings.server, lambda s: add_servicer(servicer, s), full_name, rules)
+            )
             await server.start()
+            probes = await _open_to_probes(settings.server, ("", *_services(full_name, rules)))
             for name in ("", *_services(full_name, rules)):
                 await health.set(name, health_pb2.HealthCheckResponse.SERVING)
             log.info("serving", host=settings.server.host, port=port)
             await lifecycle.ended()
-            log.info("draining", seconds=settings.server.drain_seconds)
-            await health.enter_graceful_shutdown()
-            await server.stop(settings.server.drain_seconds)
+            await drain(settings.server, server, health, probes, at_once=lifecycle.failure is not None)
         log.info("stopped", failure=lifecycle.failure)
         return 0 if lifecycle.failure is None else 1
+    except FilesRefused as error:
+        log.error("not_started", problem=str(error))
+        return 1
     finally:
         shutdown_telemetry()
 
 
-async def _bound(
-    settings: ServerSettings, add_servicers: Callable[[grpc.aio.Server], None], full_name: str, rules: Rules
-) -> tuple[grpc.aio.Server, HealthServicer, int]:
-    """`make_server`, tried for a while: any program's outgoing connection may hold a port of the kernel's ephemeral range for a moment."""
+async def _open_to_probes(settings: ServerSettings, names: Iterable[str]) -> Probes | None:
+    if not settings.health_port:
+        return None
+    health = HealthServicer()
+    for name in names:
+        await health.set(name, health_pb2.HealthCheckResponse.SERVING)
+    server, port = await _bound(settings, lambda: make_health_server(settings, health))
+    await server.start()
+    log.info("open_to_probes", host=settings.host, port=port)
+    return Probes(server, health)
+
+
+async def _bound(settings: ServerSettings, bind: Callable[[], T]) -> T:
+    """What `bind` returns, tried for a while: any program's outgoing connection may hold a port of the ephemeral range for a moment."""
     ends_at = time.monotonic() + settings.bind_seconds
     while True:
         try:
-            return make_server(settings, add_servicers, full_name, rules)
+            return bind()
         except RuntimeError as error:  # the only kind gRPC has for it
             if time.monotonic() >= ends_at:
                 raise
@@ -121,6 +147,7 @@ def make_server(
             # Clients may test a connection as often as every 10 s, also one without calls.
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ("grpc.keepalive_permit_without_calls", 1),
+            *_connection_age(settings),
             # Two processes on one port would share its calls unnoticed.
             ("grpc.so_reuseport", 0),
         ],
@@ -133,17 +160,23 @@ def make_server(
     standard = (health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
     names = (*_services(full_name, rules), *standard)
     reflection.enable_server_reflection(names, server)
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    target = f"{host}:{settings.port}"
-    tls = settings.tls
-    if tls.certificate_file is None or tls.key_file is None:
-        port = server.add_insecure_port(target)
-    else:
-        roots = tls.client_ca_file.read_bytes() if tls.client_ca_file else None
-        pair = (tls.key_file.read_bytes(), tls.certificate_file.read_bytes())
-        credentials = grpc.ssl_server_credentials([pair], roots, require_client_auth=roots is not None)
-        port = server.add_secure_port(target, credentials)
-    return server, health, port
+    target = target_of(settings.host, settings.port)
+    if settings.tls.certificate_file is None:
+        return server, health, server.add_insecure_port(target)
+    # Imported here: certificates are for clusters, and a local start does without.
+    from services.chassis.certificates import server_credentials
+
+    return server, health, server.add_secure_port(target, server_credentials(settings.tls))
+
+
+def _connection_age(settings: ServerSettings) -> list[tuple[str, Any]]:
+    if not settings.max_connection_age_seconds:
+        return []
+    return [
+        ("grpc.max_connection_age_ms", int(settings.max_connection_age_seconds * 1000)),
+        # No call is longer than its deadline, so none is cut.
+        ("grpc.max_connection_age_grace_ms", int((settings.max_deadline_seconds + _AGE_GRACE_SECONDS) * 1000)),
+    ]
 
 
 def methods_without_rule(services: Iterable[str], rules: Rules) -> list[str]:

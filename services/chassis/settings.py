@@ -25,7 +25,7 @@ class Group(BaseModel):
 
 
 class TlsSettings(Group):
-    """Transport encryption. Off while `certificate_file` is empty."""
+    """Transport encryption, TLS 1.2 at least. Off while `certificate_file` is empty. Changed files hold from the next handshake on."""
 
     certificate_file: Path | None = Field(None, description="PEM certificate chain of this server.")
     key_file: Path | None = Field(None, description="PEM private key of this server.")
@@ -35,6 +35,8 @@ class TlsSettings(Group):
     def _both_or_none(self) -> TlsSettings:
         if (self.certificate_file is None) != (self.key_file is None):
             raise ValueError("certificate_file and key_file belong together: set both or none")
+        if self.client_ca_file is not None and self.certificate_file is None:
+            raise ValueError("client_ca_file without certificate_file and key_file would leave the port open to all, unencrypted")
         return self
 
 
@@ -118,12 +120,28 @@ class ServerSettings(Group):
 
     host: str = Field("127.0.0.1", description="Address to listen on. Anything but loopback needs authentication.")
     port: int = Field(description="TCP port; 0 takes a free one.", ge=0, le=65535)
+    health_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="TCP port that answers health checks only, without TLS, for probes that have no certificate. 0: none.",
+    )
     bind_seconds: float = Field(15.0, ge=0, description="How long to wait for the port when something else holds it.")
     max_deadline_seconds: float = Field(120.0, gt=0, description="A call without a deadline, or with a longer one, gets this.")
-    drain_seconds: float = Field(20.0, ge=0, description="On SIGTERM, how long running calls may go on.")
+    drain_delay_seconds: float = Field(
+        0.0,
+        ge=0,
+        description="On SIGTERM, how long new calls are still served while `health_port` says NOT_SERVING: names are forgotten late.",
+    )
+    drain_seconds: float = Field(20.0, ge=0, description="Then, how long running calls may go on.")
     max_message_bytes: int = Field(16 * 2**20, gt=0, description="Largest message taken or sent.")
     max_concurrent_calls: int = Field(1024, gt=0, description="Calls beyond this are refused with RESOURCE_EXHAUSTED.")
     keepalive_seconds: float = Field(60.0, gt=0, description="How often an idle connection is tested.")
+    max_connection_age_seconds: float = Field(
+        300.0,
+        ge=0,
+        description="Clients connect anew after about this time, and so find replicas that are new. Calls under way are not cut. 0: never.",
+    )
     tls: TlsSettings = TlsSettings()
     auth: AuthSettings = AuthSettings()
 
@@ -139,6 +157,8 @@ class ServerSettings(Group):
                 f"listening on {self.host} without authentication would let anyone in: "
                 "set auth.tokens_file or auth.oidc, or listen on 127.0.0.1"
             )
+        if self.health_port and self.health_port == self.port:
+            raise ValueError("health_port must be another one than port")
         return self
 
 
@@ -148,18 +168,30 @@ class ClientSettings(Group):
     address: str = Field(description="`host:port`, or any gRPC target such as `dns:///retriever:15052`.")
     timeout_seconds: float = Field(30.0, gt=0, description="Longest a call may take; less when less of the caller's deadline is left.")
     ca_file: Path | None = Field(None, description="PEM certificates to trust; when set, the connection is encrypted.")
-    certificate_file: Path | None = Field(None, description="PEM certificate to show (mutual TLS).")
+    certificate_file: Path | None = Field(None, description="PEM certificate chain to show (mutual TLS).")
     key_file: Path | None = Field(None, description="PEM private key of it.")
-    token_file: Path | None = Field(None, description="File with the bearer token to send.")
+    server_name: str = Field("", description="Name the server's certificate must be for. Empty: the host in `address`.")
+    token_file: Path | None = Field(None, description="File with the bearer token to send. Read again when it changes.")
     max_message_bytes: int = Field(64 * 2**20, gt=0, description="Largest message taken or sent.")
+
+    @model_validator(mode="after")
+    def _encrypted_when_meant_to_be(self) -> ClientSettings:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file belong together: set both or none")
+        if self.ca_file is None and (self.certificate_file is not None or self.server_name):
+            raise ValueError("without ca_file the connection would not be encrypted: set it, or leave certificate_file and server_name out")
+        return self
 
 
 class TelemetrySettings(Group):
     """Traces, metrics and logs."""
 
     otlp_endpoint: str = Field("", description="OTLP/gRPC receiver, such as `http://127.0.0.1:4317`. Empty: nothing is exported.")
-    sample_ratio: float = Field(1.0, ge=0, le=1, description="Share of traces kept.")
-    metric_interval_seconds: float = Field(15.0, gt=0, description="How often metrics are exported.")
+    sample_ratio: float = Field(1.0, ge=0, le=1, description="Share of traces kept; those with an error or a slow span are kept besides.")
+    slow_seconds: float = Field(5.0, gt=0, description="A request that takes this long is kept whatever `sample_ratio` says.")
+    metric_interval_seconds: float = Field(15.0, gt=0, description="How often metrics are exported to `otlp_endpoint`.")
+    metrics_port: int = Field(0, ge=0, le=65535, description="TCP port of the Prometheus endpoint `/metrics`. 0: none.")
+    metrics_host: str = Field("127.0.0.1", description="Address of the Prometheus endpoint, which needs no authentication.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least important level logged.")
     log_format: Literal["json", "console"] = Field("json", description="`json` for machines, `console` for a terminal.")
     capture_text: bool = Field(False, description="Let question, answer and document text into spans and logs.")
@@ -181,4 +213,6 @@ def service_config(service: str) -> SettingsConfigDict:
         extra="forbid",
         protected_namespaces=(),
         nested_model_default_partial_update=True,
+        # What is wrong with a value is said, the value is not: it may be a password in a URL.
+        hide_input_in_errors=True,
     )

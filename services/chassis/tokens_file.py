@@ -19,31 +19,37 @@ from pathlib import Path
 from services.chassis.acting import is_name
 from services.chassis.identity import DEFAULT_TENANT, TENANT_ID, Caller
 from services.chassis.roles import ALL_ROLES, Role
+from services.chassis.watched_files import FilesRefused, WatchedFiles, read_text
 
 _LINE = re.compile(r"(?P<name>.+?):(?P<digest>[0-9a-fA-F]{64})(?P<rest>(?:\s+\S+)*)")
 _FIELDS = ("tenant", "user", "groups", "roles", "reads")
 
 
 class TokensFile:
-    """The callers of one file, read once."""
+    """The callers of one file, as it is now. A changed file that is not whole is said in the log, and the callers it had stay."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises `ValueError`, with the number of the line, for a line that is none, and for a file without a token."""
-        self._callers: list[tuple[str, Caller]] = []
-        for number, line in enumerate(path.read_text().splitlines(), 1):
-            if line.strip() and not line.startswith("#"):
-                try:
-                    self._callers.append(_caller(line.strip()))
-                except ValueError as error:
-                    raise ValueError(f"{path}, line {number}: {error}") from None
-        if not self._callers:
-            raise ValueError(f"{path} holds no token: nobody could call")
+    def __init__(self, path: Path, *, check_seconds: float = 1.0) -> None:
+        """Raises `FilesRefused`, with the number of the line, for a line that is none, and for a file without a token."""
+        self._callers = WatchedFiles([path], lambda: _read(path), check_seconds=check_seconds)
 
     def find(self, token: str) -> Caller | None:
         """Whose token it is; None: not known."""
         digest = hashlib.sha256(token.encode()).hexdigest()
-        found = [caller for known, caller in self._callers if hmac.compare_digest(known, digest)]
+        found = [caller for known, caller in self._callers.current() if hmac.compare_digest(known, digest)]
         return found[0] if found else None
+
+
+def _read(path: Path) -> list[tuple[str, Caller]]:
+    callers: list[tuple[str, Caller]] = []
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if line.strip() and not line.startswith("#"):
+            try:
+                callers.append(_caller(line.strip()))
+            except ValueError as error:
+                raise FilesRefused(f"{path}, line {number}: {error}") from None
+    if not callers:
+        raise FilesRefused(f"{path} holds no token: nobody could call")
+    return callers
 
 
 def _caller(line: str) -> tuple[str, Caller]:

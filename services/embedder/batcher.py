@@ -16,6 +16,7 @@ import numpy as np
 from opentelemetry import trace
 from opentelemetry.context import Context
 
+from services.chassis.steps import LINK, step
 from services.chassis.telemetry import get_logger, meter, tracer
 from services.embedder.batching import BatchQueue, Job, Piece
 from services.embedder.domain import DeviceLost, ModelUnavailable, QueueFull, TextNotComputable, TokenizedText, Vectors
@@ -36,6 +37,12 @@ _batch_seconds = meter.create_histogram(
     description="Time each batch took to compute.",
     explicit_bucket_boundaries_advisory=[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
 )
+_queue_seconds = meter.create_histogram(
+    "corella.embedder.queue.duration",
+    unit="s",
+    description="Time a call waited before the first of its texts was computed.",
+    explicit_bucket_boundaries_advisory=[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+)
 _texts = meter.create_counter("corella.embedder.texts", unit="{text}", description="Texts computed.")
 
 
@@ -47,7 +54,9 @@ class _Call(Job):
         self.vectors: list[Vectors | None] = [None] * len(texts)
         self.missing = len(texts)
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.span = trace.get_current_span().get_span_context()
+        self.span = trace.get_current_span()
+        self.put_ns = time.time_ns()
+        self.begun_ns = 0
 
 
 class Batcher:
@@ -151,14 +160,17 @@ class Batcher:
     async def _compute(self, batch: list[Piece]) -> None:
         texts = [piece.text for piece in batch]
         tokens = sum(len(text.ids) for text in texts)
-        links = [trace.Link(call.span) for call in {piece.job: None for piece in batch} if isinstance(call, _Call)]
+        calls = [call for call in {piece.job: None for piece in batch} if isinstance(call, _Call)]
+        for each in calls:
+            self._begin(each)
+        links = [trace.Link(each.span.get_span_context(), {LINK: "embeddings"}) for each in calls]
         attributes: dict[str, str | int] = {
             **self._attributes,
             "corella.embedder.batch.texts": len(batch),
             "corella.embedder.batch.tokens": tokens,
         }
         # A batch serves many calls, so its span is a trace of its own that links to them.
-        with tracer.start_as_current_span("compute batch", context=Context(), links=links, attributes=attributes):
+        with step("compute batch", attributes, links=links, context=Context()):
             started = time.perf_counter()
             rows = await asyncio.get_running_loop().run_in_executor(self._executor, self._encode, texts)
             seconds = time.perf_counter() - started
@@ -178,6 +190,16 @@ class Batcher:
             call.missing -= 1
             if not call.missing:
                 call.done.set_result(None)
+
+    def _begin(self, call: _Call) -> None:
+        """Says how long a call has waited, when the first of its texts is taken up."""
+        if call.begun_ns:
+            return
+        call.begun_ns = time.time_ns()
+        within = trace.set_span_in_context(call.span)
+        _queue_seconds.record((call.begun_ns - call.put_ns) / 1e9, self._attributes, within)
+        if call.span.get_span_context().is_valid:
+            tracer.start_span("queue", within, start_time=call.put_ns).end(call.begun_ns)
 
     def _encode(self, texts: Sequence[TokenizedText]) -> list[Vectors | None]:
         """In the executor's thread. None for a text that the model fails on: the others of its batch are computed without it."""

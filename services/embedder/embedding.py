@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from services.chassis.telemetry import tracer
+from services.chassis.steps import step
 from services.embedder.batcher import Batcher
 from services.embedder.domain import Embedding, InputType, ModelCard, TextTooLong, TokenizedText
 from services.embedder.ports import Tokenizer
 
 READ_AHEAD = 2
 """Requests of one stream that may be under way: one computes while the next is tokenised and waits."""
+
+PROVIDER = "transformers"
+"""What computes, as spans name it: the library, in this process."""
 
 _TOKENIZED_AT_ONCE = 2_000
 """Characters tokenised on the event loop: under half a millisecond, about what handing them to a thread costs."""
@@ -30,12 +33,18 @@ class Embedder:
     async def embed(self, texts: Sequence[str], kind: InputType, *, truncate: bool, patient: bool = False) -> list[Embedding]:
         """One embedding for each text. Raises `TextTooLong` unless `truncate`, and `QueueFull` unless `patient`."""
         # Names and attributes: OpenTelemetry's semantic conventions for generative AI.
-        attributes = {"gen_ai.operation.name": "embeddings", "gen_ai.request.model": self.card.display_name}
-        with tracer.start_as_current_span(f"embeddings {self.card.display_name}", attributes=attributes) as span:
+        attributes: dict[str, str | int] = {
+            "gen_ai.operation.name": "embeddings",
+            "gen_ai.provider.name": PROVIDER,
+            "gen_ai.request.model": self.card.display_name,
+            "gen_ai.embeddings.dimension.count": self.card.dimensions,
+            "corella.embedder.input_type": kind.value,
+            "corella.embedder.texts": len(texts),
+        }
+        with step(f"embeddings {self.card.display_name}", attributes) as span:
             if not patient:
                 self._batcher.check_room()
             tokenized = await self._tokenize(texts, self._prompts[kind])
-            span.set_attribute("corella.embedder.texts", len(texts))
             span.set_attribute("gen_ai.usage.input_tokens", sum(len(text.ids) for text in tokenized))
             if not truncate and (error := TextTooLong.among("texts", tokenized, self.card.max_tokens)):
                 raise error

@@ -7,9 +7,10 @@ import math
 from collections.abc import Sequence
 
 from services.chassis.errors import InvalidArgument
-from services.chassis.telemetry import tracer
+from services.chassis.steps import step
 from services.embedder.batcher import Batcher
 from services.embedder.domain import ModelCard, Ranked, TextTooLong
+from services.embedder.embedding import PROVIDER
 from services.embedder.ports import Tokenizer
 
 _BESIDE_QUERY = 5
@@ -26,7 +27,13 @@ class Reranker:
 
     async def rerank(self, query: str, texts: Sequence[str], limit: int, *, truncate: bool) -> list[Ranked]:
         """The best `limit` texts (all for 0), best first; equals in the order given. Raises `TextTooLong` unless `truncate`."""
-        with tracer.start_as_current_span(f"rerank {self.card.display_name}", attributes={"corella.embedder.texts": len(texts)}):
+        attributes: dict[str, str | int] = {
+            "gen_ai.operation.name": "rerank",
+            "gen_ai.provider.name": PROVIDER,
+            "gen_ai.request.model": self.card.display_name,
+            "corella.embedder.texts": len(texts),
+        }
+        with step(f"rerank {self.card.display_name}", attributes):
             self._batcher.check_room()
             (length,) = await asyncio.to_thread(self._tokenizer.count, [query])
             if length + _BESIDE_QUERY > self.card.max_tokens:

@@ -18,7 +18,9 @@ def main() -> int:
 
     settings = GeneratorSettings()
     full_name = "corella.v1.GeneratorService"
-    return asyncio.run(serve("generator", settings, build, add_GeneratorServiceServicer_to_server, full_name, rules=RULES))
+    add_servicer = add_GeneratorServiceServicer_to_server
+    # vLLM counts in the process's own registry.
+    return asyncio.run(serve("generator", settings, build, add_servicer, full_name, rules=RULES, expose_process_registry=True))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from services.chassis.errors import CorellaError
-from services.chassis.telemetry import get_logger, meter, tracer
+from services.chassis.steps import add_link, step
+from services.chassis.telemetry import get_logger, meter
 from services.generator.domain import BASE, BASE_NAME, Adapter, AdapterRefused, AdaptersOff, QueueFull, ShelfUnavailable
 from services.generator.ports import AdapterHost, DesiredAdapter, Shelf
 
@@ -181,8 +182,10 @@ class Adapting:
     async def _load(self, name: str, digest: str) -> Adapter:
         assert self._shelf is not None
         began = time.perf_counter()
-        with tracer.start_as_current_span("load adapter", attributes={"corella.adapter.name": name}):
+        with step("load adapter", {"corella.adapter.name": name}) as span:
             adapter, folder = await self._shelf.fetch(name, digest)
+            span.set_attribute("corella.adapter.job", adapter.job)
+            add_link(span, adapter.traceparent, "adapter.training")
             async with self._changing:
                 if adapter in self._loaded:
                     return adapter

@@ -23,11 +23,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from opentelemetry import trace
+from opentelemetry.trace import Span
 
-from services.chassis.telemetry import current_trace_id, get_logger, meter, text_attribute, tracer
+from services.chassis.steps import add_link, current_traceparent, step
+from services.chassis.telemetry import captures_text, current_trace_id, get_logger
 from services.generator import owning
 from services.generator.adapting import Adapting
 from services.generator.admission import Admission
+from services.generator.answer_metrics import watching
 from services.generator.citing import CitedAnswer, cite
 from services.generator.composing import Composing
 from services.generator.domain import (
@@ -54,9 +57,6 @@ from services.generator.standalone import answered_question, search_query, stand
 from services.generator.writing import Writing
 
 log = get_logger(__name__)
-_refusals = meter.create_counter("corella.generator.refusals", unit="{answer}", description="Answers that are none, by reason.")
-_dropped = meter.create_counter("corella.generator.citations.dropped", unit="{citation}", description="Citations nothing supports.")
-_unsupported = meter.create_counter("corella.generator.sentences.dropped", unit="{sentence}", description="Sentences nothing supports.")
 
 
 class Answering:
@@ -89,11 +89,13 @@ class Answering:
         Raises `QueueFull` before anything is done, the token's errors, those of `Adapting.chosen`, the retriever's errors,
         `ContextTooLong`, `EngineUnavailable`.
         """
-        with self._admission.slot():
+        with self._admission.slot(), watching() as watch:
             clock = time.perf_counter
             began = clock()
             answer_id = uuid.uuid4().hex
             owner = owning.owner()
+            span, traceparent = trace.get_current_span(), current_traceparent()
+            _introduce(span, ask, answer_id)
             await self._adapting.prepare(ask.adapter)
             before = await self._remembering.recall(owner, ask.conversation_id, ask.summary_token)
             standalone = standalone_question(ask.question, before.summary.text, before.turns)
@@ -103,20 +105,25 @@ class Answering:
             recall_seconds = clock() - began
             yield Started(answer_id, ask.conversation_id, standalone, before.state, current_trace_id())
 
-            found = await self._retriever.search(ask.corpus, search_query(ask.question, standalone), ask.retrieval)
+            found = await self._search(ask, search_query(ask.question, standalone))
             retrieval_seconds = clock() - began - recall_seconds
-            probability = await asyncio.to_thread(answerability, standalone, found.passages, found.evidence)
+            watch.retrieved(retrieval_seconds)
+            with step("judge"):
+                probability = await asyncio.to_thread(answerability, standalone, found.passages, found.evidence)
+            span.set_attribute("corella.answer.answerability", probability)
             reason = self._reason_to_refuse(ask, found, probability)
             if reason is None:
                 asked = answered_question(ask.question, standalone)
                 prompt = self._compose(ask, asked, found.passages, Recollection() if changed else before)
                 yield Found(prompt.passages, probability, found.evidence)
                 async with self._adapting.chosen(ask.adapter) as adapter:
+                    watch.adapter = adapter
+                    _name_writer(span, adapter)
                     writing = Writing(self._engine, prompt.messages, ask.options, "answer", adapter)
                     async with aclosing(writing.pieces()) as pieces:  # type: ignore[type-var]
                         async for piece in pieces:
                             yield Delta(piece)
-                with tracer.start_as_current_span("cite"):
+                with step("cite", {"corella.passages": len(prompt.passages)}):
                     cited = await asyncio.to_thread(cite, writing.text, prompt.passages, asked)
                 passages, usage, finish = prompt.passages, writing.usage, writing.finish_reason
                 sources = union((each.name for each in passages), leaned_on)
@@ -125,23 +132,36 @@ class Answering:
                 yield Delta(DONT_KNOW)
                 cited = CitedAnswer(DONT_KNOW, (), reason, 0, 0)
                 async with self._adapting.chosen(ask.adapter) as adapter:
-                    pass  # nobody writes; it is told which one would have
+                    _name_writer(span, adapter)  # nobody writes; it is told which one would have
                 passages, usage, finish = found.passages, Usage(), FinishReason.REFUSED
                 sources = leaned_on
 
             answer = Answer(answer_id, cited.text, cited.citations, cited.refusal_reason)
-            _count(cited)
-            _describe(ask, answer, probability, adapter)
+            _describe(span, answer)
             yield Cited(answer, cited.dropped_citation_count, cited.dropped_sentence_count)
             seen = tuple(each.name for each in passages)
-            record = AnswerRecord(answer, ask.question, standalone, seen, ask.corpus, adapter.name, current_trace_id(), sources)
-            await self._keep(owner.tenant, record)
+            record = AnswerRecord(
+                answer, ask.question, standalone, seen, ask.corpus, adapter.name, current_trace_id(), sources, traceparent
+            )
             turn = Turn(ask.question, answer.text, standalone, datetime.now(UTC), sources)
-            after = await self._remembering.add(owner, ask.conversation_id, before, turn)
+            with step("remember"):
+                await self._keep(owner.tenant, record)
+                after = await self._remembering.add(owner, ask.conversation_id, before, turn)
+            watch.answered(cited, adapter)
             usage = replace(usage, recall_seconds=recall_seconds, retrieval_seconds=retrieval_seconds, total_seconds=clock() - began)
             self._usage.add("answer", bool(adapter.name), usage)
             yield Completed(usage, finish, self._engine.display_name, adapter.name)
             yield await self._remember(owner, ask, after, changed)
+
+    async def _search(self, ask: Ask, query: str) -> SearchResult:
+        # Names and attributes: OpenTelemetry's semantic conventions for retrieval in generative AI.
+        attributes = {"gen_ai.operation.name": "retrieval", "gen_ai.data_source.id": ask.corpus, "corella.search.mode": ask.retrieval.mode}
+        if captures_text():
+            attributes["gen_ai.retrieval.query.text"] = query
+        with step("search", attributes) as span:
+            found = await self._retriever.search(ask.corpus, query, ask.retrieval)
+            span.set_attribute("corella.passages", len(found.passages))
+            return found
 
     def _reason_to_refuse(self, ask: Ask, found: SearchResult, probability: float) -> RefusalReason | None:
         if not found.passages:
@@ -150,7 +170,8 @@ class Answering:
         return RefusalReason.WEAK_EVIDENCE if probability < threshold else None
 
     def _compose(self, ask: Ask, asked: str, passages: tuple[Passage, ...], before: Recollection) -> Prompt:
-        return self._composing.compose(asked, passages, style=ask.style, max_tokens=ask.options.max_tokens, summary=before.summary.text)
+        with step("compose", {"corella.passages": len(passages)}):
+            return self._composing.compose(asked, passages, style=ask.style, max_tokens=ask.options.max_tokens, summary=before.summary.text)
 
     async def _keep(self, tenant: str, record: AnswerRecord) -> None:
         try:
@@ -166,23 +187,28 @@ class Answering:
         return Remembered(token, expires, after.state, changed, self._remembering.budget(after))
 
 
-def _describe(ask: Ask, answer: Answer, probability: float, adapter: Adapter) -> None:
-    """Puts what an answer is known by on the span of its call."""
-    span = trace.get_current_span()
-    span.set_attribute("gen_ai.conversation.id", ask.conversation_id)
+def _introduce(span: Span, ask: Ask, answer_id: str) -> None:
+    """Puts on the span of the call what is known of it from the beginning."""
+    span.set_attribute("corella.answer.id", answer_id)
     span.set_attribute("gen_ai.data_source.id", ask.corpus)
-    span.set_attribute("corella.answer.id", answer.id)
+    if ask.conversation_id:
+        span.set_attribute("gen_ai.conversation.id", ask.conversation_id)
+    if captures_text():
+        span.set_attribute("corella.answer.question", ask.question)
+
+
+def _name_writer(span: Span, adapter: Adapter) -> None:
+    """Puts on the span of the call who writes: an adapter leads to the run that trained it."""
     span.set_attribute("corella.adapter.name", adapter.name)
     span.set_attribute("corella.adapter.job", adapter.job)
-    span.set_attribute("corella.answer.answerability", probability)
+    add_link(span, adapter.traceparent, "adapter.training")
+
+
+def _describe(span: Span, answer: Answer) -> None:
+    """Puts on the span of the call what has become of the question."""
+    span.set_attribute("corella.answer.outcome", "answered" if answer.refusal_reason is None else "refused")
     span.set_attribute("corella.answer.citation_count", len(answer.citations))
-    span.set_attribute("corella.answer.refusal_reason", answer.refusal_reason.value if answer.refusal_reason else "")
-    span.set_attribute("corella.answer.question", text_attribute(ask.question))
-    span.set_attribute("corella.answer.text", text_attribute(answer.text))
-
-
-def _count(cited: CitedAnswer) -> None:
-    if cited.refusal_reason is not None:
-        _refusals.add(1, {"reason": cited.refusal_reason.value})
-    _dropped.add(cited.dropped_citation_count)
-    _unsupported.add(cited.dropped_sentence_count)
+    if answer.refusal_reason is not None:
+        span.set_attribute("corella.answer.refusal_reason", answer.refusal_reason.value)
+    if captures_text():
+        span.set_attribute("corella.answer.text", answer.text)

@@ -31,6 +31,7 @@ from services.generator.rendering import Rendering
 from services.generator.safetensors_headers import linear_shapes
 from services.generator.servicer import GeneratorServicer
 from services.generator.settings import GeneratorSettings
+from services.generator.usage_metrics import MeasuredUsage
 from services.generator.vllm_engine import VllmEngine
 
 
@@ -41,7 +42,8 @@ async def build(settings: GeneratorSettings, lifecycle: Lifecycle) -> AsyncItera
     tokens = FernetTokens(_keys(settings), memory.token_expiry_hours * 3600)
     engine = _engine(settings, lifecycle)
     gate = RedisGate(settings.redis_url.get_secret_value(), memory)
-    usage = RedisUsage(gate)
+    totals = RedisUsage(gate)
+    usage = MeasuredUsage(totals)
     remote = Remote("retriever", settings.retriever)
     shelf = _shelf(settings, engine)
     adapting = Adapting(engine, shelf, max_candidates=settings.adapters.max_candidates, poll_seconds=settings.adapters.poll_seconds)
@@ -82,7 +84,7 @@ async def build(settings: GeneratorSettings, lifecycle: Lifecycle) -> AsyncItera
         if shelf is not None:
             shelf.close()
         await remote.close()
-        await usage.close()
+        await totals.close()
         await gate.close()
         await engine.close()
 

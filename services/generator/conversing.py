@@ -5,12 +5,18 @@ Everybody sees their own conversations, and of those what they may still read; f
 
 from __future__ import annotations
 
+from opentelemetry import trace
+
 from services.chassis import identity
+from services.chassis.steps import add_link
+from services.chassis.telemetry import meter
 from services.generator import owning
 from services.generator.domain import AnswerRecord, Conversation, ConversationBudget, ConversationNotFound, Feedback, Recollection
 from services.generator.ports import AnswerStore, ConversationStore, Retriever
 from services.generator.redacting import sources_of, without
 from services.generator.remembering import Remembering
+
+_feedback = meter.create_counter("corella.generator.feedback", unit="{feedback}", description="Feedback given, by rating.")
 
 
 class Conversing:
@@ -39,8 +45,12 @@ class Conversing:
             raise ConversationNotFound(conversation_id)
 
     async def give_feedback(self, feedback: Feedback) -> Feedback:
-        """Keeps it. Raises `AnswerNotFound`."""
-        await self._answers.put_feedback(identity.current().tenant, feedback)
+        """Keeps it. Raises `AnswerNotFound`. The span of its call leads to that of the answer."""
+        span = trace.get_current_span()
+        span.set_attribute("corella.answer.id", feedback.answer_id)
+        span.set_attribute("corella.feedback.rating", feedback.rating.value)
+        add_link(span, await self._answers.put_feedback(identity.current().tenant, feedback), "answer")
+        _feedback.add(1, {"corella.feedback.rating": feedback.rating.value})
         return feedback
 
     async def list_feedback(self, page_size: int, after: str) -> tuple[list[tuple[Feedback, AnswerRecord]], str]:

@@ -171,6 +171,8 @@ class Adapter:
     name: str
     digest: str
     job: str = ""
+    traceparent: str = field(default="", compare=False)
+    """The span of the run that trained it, in W3C's form; empty: not known."""
 
 
 BASE = Adapter("", "")
@@ -188,14 +190,25 @@ class TextScore:
 
 
 @dataclass(frozen=True)
+class EngineTimes:
+    """When an engine took a text up, began to compute it, and had its first and its latest token: nanoseconds since 1970."""
+
+    queued: int
+    scheduled: int
+    first_token: int
+    last_token: int
+
+
+@dataclass(frozen=True)
 class TextChunk:
-    """The next piece of a text, with counts so far. `finish_reason` is set on the last one only."""
+    """The next piece of a text, with counts so far. `finish_reason` is set on the last one only; `times` where the engine tells."""
 
     text: str
     prompt_tokens: int = 0
     cached_prompt_tokens: int = 0
     completion_tokens: int = 0
     finish_reason: FinishReason | None = None
+    times: EngineTimes | None = None
 
 
 @dataclass(frozen=True)
@@ -311,6 +324,8 @@ class AnswerRecord:
     adapter: str
     trace_id: str
     sources: tuple[str, ...] = ()
+    traceparent: str = ""
+    """The span of the call that it answers, in W3C's form; empty: not known."""
 
 
 class Rating(Enum):

@@ -14,8 +14,9 @@ from services.chassis import identity
 from services.chassis.errors import CorellaError, DeadlineExceeded, Unavailable
 from services.chassis.identity import Caller
 from services.chassis.roles import Role
+from services.chassis.steps import step
 from services.chassis.telemetry import get_logger, meter
-from services.generator.domain import Traces
+from services.generator.domain import Stem, Traces
 from services.generator.ports import AnswerStore, ConversationStore, Keeper, Retriever, StemIndex
 from services.generator.settings import ForgettingSettings
 
@@ -88,19 +89,25 @@ class Forgetting:
             if not stems:
                 break
             left -= len(stems)
-            for start in range(0, len(stems), _CHUNKS_AT_ONCE):
-                await self._stems.look_after(stems[start : start + _CHUNKS_AT_ONCE], time.time())
-            try:
-                for tenant in sorted({each.tenant for each in stems}):
-                    total += await self._drop(tenant, [each.chunk for each in stems if each.tenant == tenant])
-            except (Unavailable, DeadlineExceeded, asyncio.CancelledError):
-                await self._stems.put_back(walked)
-                raise
+            with step("forget", {"corella.chunks": len(stems)}):
+                total += await self._look_at(stems, walked)
             if not walked[1]:
                 break
         _measure(total)
         if total.total:
             log.info("forgotten", turns=total.turns, summaries=total.summaries, answers=total.answers, feedback=total.feedback)
+        return total
+
+    async def _look_at(self, stems: list[Stem], walked: tuple[str, str]) -> Traces:
+        for start in range(0, len(stems), _CHUNKS_AT_ONCE):
+            await self._stems.look_after(stems[start : start + _CHUNKS_AT_ONCE], time.time())
+        total = Traces()
+        try:
+            for tenant in sorted({each.tenant for each in stems}):
+                total += await self._drop(tenant, [each.chunk for each in stems if each.tenant == tenant])
+        except (Unavailable, DeadlineExceeded, asyncio.CancelledError):
+            await self._stems.put_back(walked)
+            raise
         return total
 
     async def _drop(self, tenant: str, chunks: list[str]) -> Traces:

@@ -32,6 +32,7 @@ from services.generator.settings import AdapterSettings
 
 log = get_logger(__name__)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _STATE = "serving.json"
 _STATE_SECONDS = 3.0
 _STATE_MAX_BYTES = 2**20
@@ -107,7 +108,7 @@ class FsspecShelf:
         try:
             manifest = read_manifest(url)
             self._check_manifest(name, url, manifest, digest)
-            adapter = Adapter(name, manifest.digest, manifest.annotations.get("job", ""))
+            adapter = _adapter(name, manifest)
             target = self._folder(adapter)
             self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
             if target.is_dir() and {path.name for path in target.iterdir()} != set(manifest.files):
@@ -145,6 +146,12 @@ class FsspecShelf:
                 # Nothing but what this class makes: a folder set by mistake must not be emptied.
                 if path.is_dir() and _DIGEST.search(path.name) and path.name not in names:
                     shutil.rmtree(path, ignore_errors=True)
+
+
+def _adapter(name: str, manifest: Manifest) -> Adapter:
+    traceparent = manifest.annotations.get("traceparent", "")
+    # Older manifests have none. One that is none leads nowhere, which is no reason not to serve what was trained.
+    return Adapter(name, manifest.digest, manifest.annotations.get("job", ""), traceparent if _TRACEPARENT.fullmatch(traceparent) else "")
 
 
 def read_files(folder: Path) -> AdapterFiles:

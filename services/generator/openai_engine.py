@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 
 from services.chassis import deadline
 from services.chassis.errors import DeadlineExceeded, InvalidArgument, Unimplemented
+from services.chassis.telemetry import carrier
 from services.generator.domain import (
     BASE,
     Adapter,
@@ -45,6 +47,7 @@ class OpenAiEngine:
         )
         self._settings = settings
         self._tokenizer = HfChatTokenizer(settings.tokenizer_folder) if settings.tokenizer_folder else None
+        self.server = _server(settings.base_url)
         self.display_name = settings.model
         self.context_tokens = settings.context_tokens
         self.special_tokens: tuple[str, ...] = self._tokenizer.special_tokens if self._tokenizer else ()
@@ -106,8 +109,16 @@ class OpenAiEngine:
             "stream": True,
             "stream_options": {"include_usage": True},
             "timeout": deadline.remaining(self._settings.timeout_seconds),
+            # A server that traces continues this trace; any other does not mind.
+            "extra_headers": carrier(),
         }
         return request if options.seed is None else request | {"seed": options.seed}
+
+
+def _server(base_url: str) -> Mapping[str, str | int]:
+    """Where it is, as spans name it: without credentials, path or query."""
+    url = urlsplit(base_url)
+    return {"server.address": url.hostname or "", "server.port": url.port or (443 if url.scheme == "https" else 80)}
 
 
 def _finish_reason(reason: str | None) -> FinishReason | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +37,8 @@ class Engine(Protocol):
 
     kind: str
     """`vllm` or `openai`."""
+    server: Mapping[str, str | int]
+    """Where it is, in the attributes `server.address` and `server.port` of spans; empty when it is in this process."""
     display_name: str
     """Name of the base model."""
     context_tokens: int
@@ -224,8 +226,11 @@ class AnswerStore(Keeper, Protocol):
         """Keeps an answer."""
         ...
 
-    async def put_feedback(self, tenant: str, feedback: Feedback) -> None:
-        """Keeps feedback together with its answer, in place of earlier feedback on it. Raises `AnswerNotFound`."""
+    async def put_feedback(self, tenant: str, feedback: Feedback) -> str:
+        """Keeps feedback together with its answer, in place of earlier feedback on it. Raises `AnswerNotFound`.
+
+        Returns the answer's `traceparent`.
+        """
         ...
 
     async def list_feedback(self, tenant: str, page_size: int, after: str) -> tuple[list[tuple[Feedback, AnswerRecord]], str]:

@@ -16,6 +16,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from services.chassis.identity import DEFAULT_TENANT
+from services.chassis.redis_spans import name_scripts
 from services.generator.domain import Answer, AnswerNotFound, AnswerRecord, Citation, Feedback, Rating, RefusalReason, Span, Traces
 from services.generator.redis_gate import PREFIX, RedisGate
 from services.generator.redis_stems import NOTING, STEMMING, tenant_prefix
@@ -30,10 +31,10 @@ note(ARGV[3], ARGV[4], expires, record.sources)
 return 1
 """
 # KEYS: answer, index, records. ARGV: answer's id, feedback as JSON, now in microseconds, tenant, record.
-# Scores of the index are times made unique, so that a page can end between any two.
+# Scores of the index are times made unique, so that a page can end between any two. Returns the answer's `traceparent`.
 _PUT_FEEDBACK = f"""{NOTING}
 local text = redis.call('GET', KEYS[1])
-if not text then return 0 end
+if not text then return false end
 local newest = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
 local now = tonumber(ARGV[3])
 if newest[2] and tonumber(newest[2]) >= now then now = tonumber(newest[2]) + 1 end
@@ -42,7 +43,7 @@ redis.call('ZADD', KEYS[2], string.format('%.0f', now), ARGV[1])
 local record = cjson.decode(text)
 note(ARGV[4], ARGV[5], '+inf', record.passages)
 note(ARGV[4], ARGV[5], '+inf', record.sources)
-return 1
+return record.traceparent or ''
 """
 # KEYS: answer, index, records. ARGV: names of chunks or documents as JSON, tenant, record, answer's id, 1 to take out what stems from one
 # of them or 0 to count it. The answer or the feedback, whichever `record` names; returns whether it stems from one of them.
@@ -94,13 +95,16 @@ class RedisAnswers:
         self._note = gate.client.register_script(_NOTE)
         self._forget = gate.client.register_script(_FORGET)
         self._put_feedback = gate.client.register_script(_PUT_FEEDBACK)
+        name_scripts({
+            "put answer": self._put, "note answer": self._note, "forget answer": self._forget, "put feedback": self._put_feedback,
+        })  # fmt: skip
 
     async def put(self, tenant: str, record: AnswerRecord) -> None:
         text = json.dumps(asdict(record), default=_plain)
         values: list[str | int] = [text, self._expiry_seconds, tenant, f"answer:{record.answer.id}", int(time.time())]
         await self._gate.run(lambda _: self._put(keys=[_key(tenant, record.answer.id)], args=values))
 
-    async def put_feedback(self, tenant: str, feedback: Feedback) -> None:
+    async def put_feedback(self, tenant: str, feedback: Feedback) -> str:
         keys = [_key(tenant, feedback.answer_id), _index(tenant), _records(tenant)]
         values: list[str | int] = [
             feedback.answer_id,
@@ -109,8 +113,10 @@ class RedisAnswers:
             tenant,
             f"feedback:{feedback.answer_id}",
         ]
-        if not await self._gate.run(lambda _: self._put_feedback(keys=keys, args=values)):
+        traceparent = await self._gate.run(lambda _: self._put_feedback(keys=keys, args=values))
+        if traceparent is None:
             raise AnswerNotFound(feedback.answer_id)
+        return str(traceparent)
 
     async def list_feedback(self, tenant: str, page_size: int, after: str) -> tuple[list[tuple[Feedback, AnswerRecord]], str]:
         lowest = f"({after}" if after else "-inf"
@@ -216,6 +222,7 @@ def _load(text: str) -> tuple[Feedback, AnswerRecord]:
         adapter=record["adapter"],
         trace_id=record["trace_id"],
         sources=tuple(record.get("sources", ())),
+        traceparent=record.get("traceparent", ""),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from services.chassis.redis_spans import name_scripts
 from services.generator.domain import Conversation, ConversationNotFound, MemoryState, Recollection, Summary, Traces, Turn
 from services.generator.owning import Owner
 from services.generator.redis_gate import PREFIX, RedisGate
@@ -91,6 +92,10 @@ class RedisConversations:
         self._put_summary = gate.client.register_script(_PUT_SUMMARY)
         self._redact = gate.client.register_script(_REDACT)
         self._delete = gate.client.register_script(_DELETE)
+        name_scripts({
+            "append turn": self._append, "put summary": self._put_summary, "redact conversation": self._redact,
+            "delete conversation": self._delete,
+        })  # fmt: skip
 
     async def recall(self, owner: Owner, conversation_id: str) -> Recollection:
         fields, turns = await self._read(owner, conversation_id, -_RECALLED_TURNS)

@@ -15,12 +15,14 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from services.chassis.redis_spans import TracedRedis
 from services.chassis.telemetry import get_logger, meter
 from services.generator.domain import MemoryUnavailable
 from services.generator.settings import MemorySettings
 
 log = get_logger(__name__)
 _failures = meter.create_counter("corella.generator.memory.failures", unit="{call}", description="Calls of the store that failed.")
+_up = meter.create_gauge("corella.generator.memory.up", description="Whether the store answered the last call: 1 or 0.")
 
 # One hash tag for all keys, so that scripts that touch several of them also run on a Redis Cluster.
 PREFIX = "{corella}:"
@@ -42,7 +44,7 @@ class RedisGate:
             # A command that was repeated because its reply was lost could add a turn twice.
             retry=Retry(NoBackoff(), 0),
         )
-        self.client: Redis = Redis.from_pool(pool)
+        self.client: Redis = TracedRedis.from_pool(pool)
         self._retry_seconds = settings.retry_seconds
         self._closed = False
         self._next_try = 0.0
@@ -58,9 +60,11 @@ class RedisGate:
         except (RedisError, OSError, TimeoutError) as error:
             self._closed, self._next_try = True, time.monotonic() + self._retry_seconds
             _failures.add(1)
+            _up.set(0)
             log.warning("memory_unavailable", error=type(error).__name__, detail=str(error), retry_seconds=self._retry_seconds)
             raise MemoryUnavailable("The conversation store cannot be reached.", retry_after_seconds=self._retry_seconds) from error
         self._closed = False
+        _up.set(1)
         return result
 
     async def close(self) -> None:

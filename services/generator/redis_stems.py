@@ -11,6 +11,7 @@ it was used again meanwhile: only then it is looked after, and taken out if it i
 from __future__ import annotations
 
 from services.chassis.identity import DEFAULT_TENANT
+from services.chassis.redis_spans import name_scripts
 from services.generator.domain import Stem
 from services.generator.redis_gate import PREFIX, RedisGate
 
@@ -100,6 +101,7 @@ class RedisStems:
         self._claim = gate.client.register_script(_CLAIM)
         self._put_back = gate.client.register_script(_PUT_BACK)
         self._look_after = gate.client.register_script(_LOOK_AFTER)
+        name_scripts({"claim stems": self._claim, "put stems back": self._put_back, "look after stems": self._look_after})
 
     async def chunks(self, tenant: str, document: str, after: str, limit: int) -> list[str]:
         # All names that begin with the document's chunks; `0` is the character after `/`.

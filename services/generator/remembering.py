@@ -12,7 +12,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from services.chassis.errors import CorellaError
-from services.chassis.telemetry import get_logger, meter, tracer
+from services.chassis.steps import step
+from services.chassis.telemetry import get_logger, meter
 from services.generator.domain import (
     BASE,
     DONT_KNOW,
@@ -63,6 +64,13 @@ class Remembering:
 
     async def recall(self, owner: Owner, conversation_id: str, token: bytes) -> Recollection:
         """Earlier turns that may be used, from the token or the store; empty without either. Raises the token's own errors only."""
+        with step("recall") as span:
+            found = await self._recall(owner, conversation_id, token)
+            span.set_attribute("corella.memory.state", found.state.value)
+            span.set_attribute("corella.memory.turns", len(found.turns))
+            return found
+
+    async def _recall(self, owner: Owner, conversation_id: str, token: bytes) -> Recollection:
         if token:
             return await self._permitted(owner, "", bounded(self._tokens.open(token, owner)))
         if not conversation_id:
@@ -116,13 +124,17 @@ class Remembering:
         if conversation_id:
             self._being_summarised.add(being_summarised)
         try:
-            with tracer.start_as_current_span("condense conversation"):
-                after = replace(recollection, summary=await self._summary(recollection))
+            with step("condense conversation"):
+                return await self._condense(owner, conversation_id, recollection)
+        finally:
+            self._being_summarised.discard(being_summarised)
+
+    async def _condense(self, owner: Owner, conversation_id: str, recollection: Recollection) -> Recollection:
+        try:
+            after = replace(recollection, summary=await self._summary(recollection))
         except CorellaError as error:
             log.warning("summary_failed", reason=error.reason)
             return recollection
-        finally:
-            self._being_summarised.discard(being_summarised)
         if not conversation_id or after.state is MemoryState.DEGRADED:
             return after
         try:

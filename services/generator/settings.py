@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from services.chassis.settings import ClientSettings, Group, ServerSettings, ServiceSettings, service_config
 
@@ -29,6 +29,7 @@ class VllmSettings(Group):
     kv_cache_gib: float | None = Field(
         1.0, gt=0, description="Memory of the key-value cache. Empty: `gpu_memory_fraction` of the GPU decides; on a CPU vLLM does."
     )
+    tensor_parallel_size: int = Field(1, ge=1, description="GPUs that hold the model together, each a part of every layer.")
     gpu_memory_fraction: float = Field(0.9, gt=0, le=1, description="Share of a GPU's memory that may be used.")
     cache_block_tokens: int = Field(
         32,
@@ -42,7 +43,8 @@ class VllmSettings(Group):
     lora: bool | None = Field(
         None, description="Be ready to serve adapters; docs/decisions/0011-serving-adapters.md has what it costs. Empty: with a shelf."
     )
-    max_lora_rank: Literal[8, 16, 32, 64, 128] = Field(16, description="Highest rank an adapter may have.")
+    # From the environment it comes as text, which a literal number alone would refuse.
+    max_lora_rank: Annotated[Literal[8, 16, 32, 64, 128], BeforeValidator(int)] = Field(16, description="Highest rank an adapter may have.")
 
 
 class OpenAiSettings(Group):

@@ -10,8 +10,9 @@ import asyncio
 import logging
 import os
 import signal
+import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from itertools import count
 from pathlib import Path
@@ -27,6 +28,7 @@ from services.generator.domain import (
     Adapter,
     AdapterRefused,
     ContextTooLong,
+    EngineTimes,
     EngineUnavailable,
     FinishReason,
     GenerationOptions,
@@ -50,6 +52,7 @@ class VllmEngine:
     """The engine. `start` makes one; `close` ends it and its processes. `llm` and `tokenizer` are open to those who measure."""
 
     kind = "vllm"
+    server: Mapping[str, str | int] = {}
 
     def __init__(
         self, llm: Any, tokenizer: HfChatTokenizer, settings: VllmSettings, on_death: Callable[[str], None], adapter_slots: int = 0
@@ -82,9 +85,11 @@ class VllmEngine:
         from vllm.platforms import current_platform
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        from services.generator.vllm_metrics import VllmMetrics
+
         with _interruptible():
             arguments = engine_arguments(settings, max_sequences, adapter_slots, on_cpu=current_platform.is_cpu())
-            llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+            llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), stat_loggers=[VllmMetrics])
         log.info("engine_ready", model=str(settings.model_folder), context_tokens=settings.context_tokens)
         return cls(llm, HfChatTokenizer(settings.model_folder), settings, on_death, adapter_slots)
 
@@ -112,12 +117,14 @@ class VllmEngine:
             output_kind=RequestOutputKind.DELTA,
         )
         completion_tokens = 0
+        # vLLM's processes take times by the clock that counts from the machine's start, which all processes on it share.
+        machine_start_ns = time.time_ns() - time.monotonic_ns()
         async with aclosing(self._outputs(ids, params, adapter)) as outputs:  # type: ignore[type-var]
             async for output in outputs:
                 piece = output.outputs[0]
                 completion_tokens += len(piece.token_ids)
-                finish = _finish_reason(piece.finish_reason)
-                yield TextChunk(piece.text, len(ids), output.num_cached_tokens or 0, completion_tokens, finish)
+                finish, times = _finish_reason(piece.finish_reason), engine_times(output.metrics, machine_start_ns)
+                yield TextChunk(piece.text, len(ids), output.num_cached_tokens or 0, completion_tokens, finish, times)
 
     async def score(self, messages: Sequence[Message], text: str, adapter: Adapter = BASE) -> TextScore:
         from vllm import SamplingParams
@@ -213,6 +220,8 @@ def engine_arguments(settings: VllmSettings, max_sequences: int, adapter_slots: 
     """vLLM's engine arguments, also for those who run vLLM beside the service to compare."""
     arguments: dict[str, Any] = {
         "model": str(settings.model_folder),
+        # What its metrics call the model.
+        "served_model_name": settings.model_folder.name,
         "dtype": settings.dtype,
         "load_format": "safetensors",
         "trust_remote_code": False,
@@ -221,8 +230,10 @@ def engine_arguments(settings: VllmSettings, max_sequences: int, adapter_slots: 
         "enforce_eager": settings.eager,
         "enable_prefix_caching": True,
         "block_size": settings.cache_block_tokens,
+        "tensor_parallel_size": settings.tensor_parallel_size,
         "gpu_memory_utilization": settings.gpu_memory_fraction,
-        "disable_log_stats": True,
+        # Its times and its metrics come with it; it logs nothing of them as long as its logger is at WARNING.
+        "disable_log_stats": False,
         "enable_log_requests": False,
     }
     if settings.kv_cache_gib is not None:
@@ -235,6 +246,14 @@ def engine_arguments(settings: VllmSettings, max_sequences: int, adapter_slots: 
         if on_cpu:
             arguments["worker_cls"] = "services.generator.vllm_cpu_lora.AdapterCpuWorker"
     return arguments
+
+
+def engine_times(stats: Any, machine_start_ns: int) -> EngineTimes | None:
+    """vLLM's `RequestStateStats` of a text, as times of day; None where it has none, or not all yet."""
+    if stats is None:
+        return None
+    seconds = (stats.queued_ts, stats.scheduled_ts, stats.first_token_ts, stats.last_token_ts)
+    return EngineTimes(*(machine_start_ns + int(each * 1e9) for each in seconds)) if all(seconds) else None
 
 
 def _finish_reason(reason: str | None) -> FinishReason | None:

@@ -1,7 +1,8 @@
 """The retriever's clock: `python -m services.retriever.beat`. Celery beat, which calls a worker to begin the syncs that are due.
 
 It decides nothing: which sources are due is judged, and their syncs are begun, in one atomic step of whichever worker is called. So two
-beats do not sync twice, and what was missed while none was there is caught up once.
+beats do not sync twice, and what was missed while none was there is caught up once. It also reports how documents, queues and sources
+stand (standing.py), because there is one of it in a deployment.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from services.chassis.telemetry import get_logger, setup_telemetry
 from services.retriever.celery_queue import QUEUE, SYNC_DUE, make_celery
 from services.retriever.redis_catalog import PREFIX
 from services.retriever.settings import RetrieverSettings
+from services.retriever.standing import show_standing
 
 log = get_logger(__name__)
 _LIFE_SECONDS = 10
@@ -36,14 +38,18 @@ def main() -> int:
     app.conf.beat_schedule = {"sources": {"task": SYNC_DUE, "schedule": seconds, "options": {"queue": QUEUE, "expires": seconds}}}
     # A beat that comes back calls at once, and not for every time it missed.
     app.conf.beat_max_loop_interval = seconds
+    gauges = show_standing(settings.redis_url)
     threading.Thread(target=_show_life, args=(settings.redis_url,), name="life", daemon=True).start()
     with tempfile.TemporaryDirectory(prefix="corella-beat-") as folder:
         # Celery's own memory of when it last called; there is nothing in it that must last.
-        beat = app.Beat(schedule=str(Path(folder) / "schedule"), loglevel=settings.telemetry.log_level.upper(), redirect_stdouts=False)
+        beat = app.Beat(
+            quiet=True, schedule=str(Path(folder) / "schedule"), loglevel=settings.telemetry.log_level.upper(), redirect_stdouts=False
+        )
         beat.setup_logging = lambda *_, **__: None
         try:
             beat.run()
         finally:
+            gauges.stop()
             shutdown()
     return 0
 

@@ -19,6 +19,7 @@ Keys, after the prefix (see also `services/chassis/operations_redis.py`):
     leases                   zset  `corpus/id` of documents in hand, by when the lease ends
     staged                   zset  blobs being written that no document points to yet, by when they were begun
     leaving                  set   corpora being deleted
+    corpora                  set   corpora with documents or sources, or that had some: those whose sizes the beat reports
     reindex:…, lacks:…, indexing…, frozen:…, discarded   see reindex_lua.py
     source:…, sources:…, syncs:…   see sources_lua.py; a document's source names the one that keeps it, adoptable is 1 once that is gone
     warming                  zset  lazy corpora with chunks to embed, by when a worker may take one; warming:operation:{corpus},
@@ -68,6 +69,7 @@ end
 
 local function index(c, d)
   local f = redis.call('HMGET', key_of(c, d), 'state', 'access')
+  redis.call('SADD', P .. 'corpora', c)
   each_index(c, f[1], f[2] or '-1', function(index) redis.call('ZADD', index, 0, d) end)
 end
 
@@ -527,6 +529,7 @@ for _, s in ipairs(redis.call('ZRANGE', P .. 'sources:' .. c, 0, -1)) do
   forget_source(c, s)
 end
 redis.call('SREM', P .. 'leaving', c)
+redis.call('SREM', P .. 'corpora', c)
 if ARGV[3] ~= '' then redis.call('SET', ARGV[3], ARGV[4], 'EX', {REQUEST_SECONDS}) end
 return 'OK'
 """

@@ -15,8 +15,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from opentelemetry.context import Context
+
 from services.chassis.errors import CorellaError, Unavailable
-from services.chassis.telemetry import get_logger, meter, tracer
+from services.chassis.steps import link, step
+from services.chassis.telemetry import attached, get_logger, meter
 from services.retriever.domain import Corpus, CorpusNotFound, DocumentFailure, EmbeddingMode, ModelMismatch, ReindexIncomplete
 from services.retriever.embedders import Embedders
 from services.retriever.fsspec_blobs import FsspecBlobs
@@ -73,7 +76,10 @@ class IndexBuilding:
         batch = await self._indexing.claim(self._owner, settings.lease_seconds, settings.batch_documents, settings.batch_max_bytes)
         if batch is None:
             return False
-        with tracer.start_as_current_span("index documents anew", attributes={"corella.documents": len(batch.documents)}):
+        # A trace for each batch: an operation may have thousands of them.
+        links = link(batch.traceparent, "reindex.request")
+        name = "index documents anew" if batch.documents else "switch index"
+        with step(name, {"corella.documents": len(batch.documents)}, links=links, context=Context()):
             async with self._leased(batch) as lease:
                 try:
                     await self._attempt(batch, lease)
@@ -192,7 +198,9 @@ class IndexBuilding:
     @asynccontextmanager
     async def _leased(self, batch: Batch) -> AsyncIterator[_Lease]:
         lease = _Lease(self._indexing, batch, self._owner, self._settings.lease_seconds)
-        beating = asyncio.create_task(lease.beat())
+        # Signs of life are no part of a trace.
+        with attached({}):
+            beating = asyncio.create_task(lease.beat())
         try:
             yield lease
         finally:

@@ -10,15 +10,15 @@ gives the same outcome.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from opentelemetry import context as otel_context
-from opentelemetry import propagate, trace
-
 from services.chassis.errors import CorellaError, DeadlineExceeded, ResourceExhausted, Unavailable
-from services.chassis.telemetry import get_logger, meter, tracer
+from services.chassis.steps import step
+from services.chassis.telemetry import SECONDS, attached, get_logger, meter
+from services.retriever.document_spans import DocumentSpans, SharedStep
 from services.retriever.domain import Claimed, Corpus, CorpusNotFound, DocumentFailure, EmbeddingMode
 from services.retriever.embedders import Embedders
 from services.retriever.fsspec_blobs import FsspecBlobs
@@ -37,6 +37,12 @@ _LOCK_SECONDS = 15.0
 _LOCK_WAIT_SECONDS = 20.0
 
 _documents = meter.create_counter("corella.ingest.documents", description="Documents worked on, by how they ended.")
+_duration = meter.create_histogram(
+    "corella.ingest.document.duration",
+    unit="s",
+    description="From a worker's taking a document up until it is ACTIVE or FAILED.",
+    explicit_bucket_boundaries_advisory=SECONDS,
+)
 
 
 @dataclass(frozen=True)
@@ -73,9 +79,10 @@ class Ingestion:
         claimed = await self._catalog.claim(self._owner, settings.lease_seconds, settings.batch_documents, settings.batch_max_bytes)
         if not claimed:
             return ""
-        links = [trace.Link(context) for document in claimed if (context := _handed_in(document)) is not None]
-        with tracer.start_as_current_span("ingest documents", links=links, attributes={"corella.documents": len(claimed)}):
-            async with self._leased(claimed) as lease:
+        spans = DocumentSpans(claimed)
+        with step("ingest documents", {"corella.documents": len(claimed)}, links=spans.links()) as batch:
+            spans.link_to(batch)
+            async with self._leased(claimed, spans) as lease:
                 try:
                     # Looked up after the claim: while a document of the corpus is in hand, no other index begins to answer.
                     corpus = await self._store.get(claimed[0].corpus, now=True)
@@ -98,7 +105,7 @@ class Ingestion:
         prepared = []
         for document in claimed:
             lease.doing = f"reading {document.version.uri}"
-            with tracer.start_as_current_span("read document", attributes={"corella.document": document_name(corpus.id, document.id)}):
+            with lease.spans.inside(document):
                 try:
                     stored_in = [] if document.untouched else [corpus]
                     prepared.append(_Prepared(document, await self._preparing.read(corpus, document.id, document.version, stored_in)))
@@ -122,61 +129,79 @@ class Ingestion:
             await lease.renew()
             grants = await self._catalog.grants(self._owner, [each.document for each in prepared if each.document.id in locks.held])
             mine = [each for each in prepared if each.document.id in grants]
-            chunks = [replace(chunk, access=grants[each.document.id]) for each in mine for chunk in each.made.chunks]
-            for start in range(0, len(chunks), 1_000):
-                # The lock outlives a call of the store, so nothing is written after someone else may have deleted the document.
-                if not await locks.renewed():
-                    raise Unavailable("The lock of a document was lost.", reason="DOCUMENT_BUSY")
-                await self._store.upsert(corpus, chunks[start : start + 1_000])
+            counts = [{"corella.chunks": len(each.made.chunks)} for each in mine]
+            with SharedStep("upsert", [lease.spans.context(each.document) for each in mine], counts) as upserts:
+                rows = [
+                    (place, replace(chunk, access=grants[each.document.id]))
+                    for place, each in enumerate(mine)
+                    for chunk in each.made.chunks
+                ]
+                for start in range(0, len(rows), 1_000):
+                    # The lock outlives a call of the store, so nothing is written after someone else may have deleted the document.
+                    if not await locks.renewed():
+                        raise Unavailable("The lock of a document was lost.", reason="DOCUMENT_BUSY")
+                    part = rows[start : start + 1_000]
+                    with upserts.serving(*(place for place, _ in part)):
+                        await self._store.upsert(corpus, [chunk for _, chunk in part])
+                for place, each in enumerate(mine):
+                    if not each.document.untouched:
+                        with upserts.serving(place):
+                            await self._store.delete_document(corpus, each.document.id, keep_generation=each.document.version.generation)
             for each in mine:
-                document = each.document
-                if not document.untouched:
-                    await self._store.delete_document(corpus, document.id, keep_generation=document.version.generation)
-                made = each.made
-                counts = len(made.chunks), made.embedded
-                unused = await self._catalog.finish(document, self._owner, *counts, made.title, corpus.collection)
-                lease.done(document)
-                _documents.add(1, {"corella.document.state": "ACTIVE"})
-                if unused:
-                    await self._blobs.delete(unused)
-                    await self._catalog.unstage(unused)
+                await self._finish(each, corpus, lease)
         for each in prepared:
             if each not in mine:
                 await self._give_back([each.document], lease)
 
+    async def _finish(self, each: _Prepared, corpus: Corpus, lease: _Lease) -> None:
+        made = each.made
+        with lease.spans.inside(each.document):
+            unused = await self._catalog.finish(
+                each.document, self._owner, len(made.chunks), made.embedded, made.title, corpus.collection
+            )  # fmt: skip
+            lease.ended(each.document, "ACTIVE")
+        if unused:
+            await self._blobs.delete(unused)
+            await self._catalog.unstage(unused)
+
     async def _fail(self, document: Claimed, lease: _Lease, error: CorellaError) -> None:
         log.info("document_failed", document=document_name(document.corpus, document.id), reason=error.reason)
-        await self._catalog.fail(document, self._owner, error)
-        lease.done(document)
-        _documents.add(1, {"corella.document.state": "FAILED"})
+        with lease.spans.inside(document):
+            await self._catalog.fail(document, self._owner, error)
+            lease.ended(document, "FAILED", error.reason)
 
     async def _retry_later(self, claimed: Sequence[Claimed], lease: _Lease, error: CorellaError) -> None:
         for document in lease.open(claimed):
             delay = min(self._settings.retry_max_seconds, self._settings.retry_base_seconds * 2**document.retries)
             log.warning("document_waits", document=document.id, reason=error.reason, seconds=delay)
             await self._catalog.give_back(document, self._owner, delay)
-            lease.done(document)
+            lease.returned(document, error.reason)
 
     async def _give_back(self, claimed: Sequence[Claimed], lease: _Lease) -> None:
         for document in lease.open(claimed):
             await self._catalog.give_back(document, self._owner, 0.0)
-            lease.done(document)
+            lease.returned(document)
 
     @asynccontextmanager
-    async def _leased(self, claimed: Sequence[Claimed]) -> AsyncIterator[_Lease]:
-        lease = _Lease(self._catalog, self._owner, self._settings.lease_seconds, claimed)
-        beating = asyncio.create_task(lease.beat())
+    async def _leased(self, claimed: Sequence[Claimed], spans: DocumentSpans) -> AsyncIterator[_Lease]:
+        lease = _Lease(self._catalog, self._owner, self._settings.lease_seconds, claimed, spans)
+        # Signs of life are no part of a trace: they would fill that of a document that takes long.
+        with attached({}):
+            beating = asyncio.create_task(lease.beat())
         try:
             yield lease
         finally:
             beating.cancel()
+            spans.end_all()
 
 
 class _Lease:
     """Shows signs of life for the documents in hand."""
 
-    def __init__(self, catalog: RedisCatalog, owner: str, seconds: float, claimed: Sequence[Claimed]) -> None:
+    def __init__(self, catalog: RedisCatalog, owner: str, seconds: float, claimed: Sequence[Claimed], spans: DocumentSpans) -> None:
         self._catalog = catalog
+        self.spans = spans
+        self._taken_at = time.monotonic()
         self._owner = owner
         self._seconds = seconds
         self._in_hand = {document.id: document for document in claimed}
@@ -196,16 +221,19 @@ class _Lease:
         if documents:
             self.lost |= await self._catalog.renew(self._owner, self._seconds, self.doing, documents)
 
-    def done(self, document: Claimed) -> None:
+    def ended(self, document: Claimed, state: str, reason: str = "") -> None:
+        """The document is ACTIVE or FAILED."""
         self._in_hand.pop(document.id, None)
+        outcome = {"corella.document.state": state}
+        _documents.add(1, outcome)
+        _duration.record(time.monotonic() - self._taken_at, outcome)
+        self.spans.end(document, state, reason)
+
+    def returned(self, document: Claimed, reason: str = "") -> None:
+        """The document waits again, for this worker or another one."""
+        self._in_hand.pop(document.id, None)
+        self.spans.end(document, "PENDING", reason)
 
     def open(self, claimed: Sequence[Claimed]) -> list[Claimed]:
         """Those whose end has not been recorded."""
         return [document for document in claimed if document.id in self._in_hand]
-
-
-def _handed_in(document: Claimed) -> trace.SpanContext | None:
-    """Where the trace of the call that handed the document in goes on."""
-    context: otel_context.Context = propagate.extract({"traceparent": document.version.traceparent})
-    found = trace.get_current_span(context).get_span_context()
-    return found if found.is_valid else None

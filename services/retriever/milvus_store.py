@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from opentelemetry.trace import SpanKind
 from pymilvus import MilvusClient
 from pymilvus.exceptions import ErrorCode, MilvusException
 
 from services.chassis import deadline
-from services.chassis.telemetry import get_logger, tracer
+from services.chassis.telemetry import get_logger
 from services.retriever import milvus_schema as layout
+from services.retriever.cache_metrics import CORPORA, looked_up
 from services.retriever.domain import (
     Chunk,
     Corpus,
@@ -36,6 +36,7 @@ from services.retriever.domain import (
     StoreUnavailable,
     Vector,
 )
+from services.retriever.milvus_spans import Attributes, MilvusSpans
 from services.retriever.tenancy import tenant_of
 
 log = get_logger(__name__)
@@ -64,6 +65,7 @@ class MilvusStore:
         self, uri: str, token_file: Path | None, timeout_seconds: float, consistency_level: str = "Strong", cache_seconds: float = 2.0
     ) -> None:
         self._uri = uri
+        self._spans = MilvusSpans(uri)
         self._token = token_file.read_text().strip() if token_file else ""
         self._timeout_seconds = timeout_seconds
         self._consistency_level = consistency_level
@@ -109,7 +111,10 @@ class MilvusStore:
         Raises `CorpusNotFound`, `CorpusNeedsReindex`.
         """
         at, corpus = self._known.get(corpus_id, (0.0, None))
-        if now or corpus is None or time.monotonic() - at > self._cache_seconds:
+        known = corpus is not None and time.monotonic() - at <= self._cache_seconds
+        if not now:
+            looked_up(CORPORA, hits=int(known), misses=int(not known))
+        if now or corpus is None or not known:
             corpus = await self._find(corpus_id)
             if corpus is None:
                 self._known.pop(corpus_id, None)
@@ -215,7 +220,9 @@ class MilvusStore:
             # Rows are made here, in the thread: their analysis takes a fraction of a millisecond each.
             client.upsert(corpus.collection, [layout.row_of(chunk, corpus.dimensions) for chunk in chunks], timeout=timeout)
 
-        await self._call("upsert", corpus.collection, upsert, at_most)
+        # A batch of one is no batch, by the conventions.
+        size = {"db.operation.batch.size": len(chunks)} if len(chunks) > 1 else {}
+        await self._call("upsert", corpus.collection, upsert, at_most, size)
 
     async def delete_document(self, corpus: Corpus, document_id: str, *, keep_generation: str = "") -> None:
         """Deletes the chunks of a document, or those that are not of one generation."""
@@ -355,7 +362,7 @@ class MilvusStore:
                 timeout=timeout,
             )
 
-        hits = (await self._call("search", corpus.collection, search))[0]
+        hits = (await self._call("search", corpus.collection, search, more={"corella.search.field": field}))[0]
         return [StoreHit(hit["id"], score(hit["distance"]), hit["entity"]["has_vector"]) for hit in hits]
 
     async def _rows(self, corpus: Corpus, expression: str, fields: Sequence[str], limit: int | None) -> list[Chunk]:
@@ -393,12 +400,16 @@ class MilvusStore:
             return None
 
     async def _call(
-        self, operation: str, collection: str, function: Callable[[MilvusClient, float], Any], at_most: float = math.inf
+        self,
+        operation: str,
+        collection: str,
+        function: Callable[[MilvusClient, float], Any],
+        at_most: float = math.inf,
+        more: Attributes | None = None,
     ) -> Any:
         """Runs a call of the client in a thread, within the caller's deadline. Loads the collection if Milvus was restarted."""
         timeout = deadline.remaining(min(self._timeout_seconds, at_most))
-        attributes = {"db.system.name": "milvus", "db.operation.name": operation, "db.collection.name": collection}
-        with tracer.start_as_current_span(f"{operation} {collection}".strip(), kind=SpanKind.CLIENT, attributes=attributes):
+        with self._spans.call(operation, collection, more):
             try:
                 return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, collection, function, timeout)
             except CorpusNotFound:

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
 
+from services.chassis.steps import step
 from services.chassis.telemetry import meter
+from services.retriever.cache_metrics import VECTORS, looked_up
 from services.retriever.chunking import cut, embedding_text
+from services.retriever.document_spans import SharedStep
 from services.retriever.domain import Chunk, Corpus, ModelMismatch, Version
 from services.retriever.embedders import Embedders
 from services.retriever.fsspec_blobs import FsspecBlobs
 from services.retriever.milvus_store import MilvusStore
-from services.retriever.names import chunk_ids
+from services.retriever.names import chunk_ids, document_name
 from services.retriever.parsing_sandbox import ParsingSandbox
 
 _chunks = meter.create_counter("corella.ingest.chunks", description="Chunks written, by where their vectors came from.")
@@ -29,11 +34,21 @@ class Prepared:
 
     title: str
     chunks: list[Chunk]
+    context: Context = field(default_factory=Context, repr=False, compare=False)
+    """The trace context it was read in, which its further spans belong to."""
 
     @property
     def embedded(self) -> int:
         """Chunks that have a vector."""
         return sum(chunk.vector is not None for chunk in self.chunks)
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """A chunk without a vector: the document's place among those that have such, and the chunk's in it."""
+
+    document: int
+    place: int
 
 
 class Preparing:
@@ -51,8 +66,11 @@ class Preparing:
 
         Raises what reading and the sandbox raise, and `FileNotFoundError` when the bytes are gone.
         """
-        content = await self._blobs.read(version.blob)
-        read = await self._sandbox.read(content, version.mime_type, version.uri, version.title)
+        context = otel_context.get_current()
+        attributes = {"corella.document": document_name(corpus.id, document_id), "corella.document.mime_type": version.mime_type}
+        with step("read document", attributes):
+            content = await self._blobs.read(version.blob)
+            read = await self._sandbox.read(content, version.mime_type, version.uri, version.title)
         count_tokens = self._embedder.counter(asyncio.get_running_loop(), corpus.fingerprint)
 
         def cut_up() -> Prepared:
@@ -74,35 +92,48 @@ class Preparing:
                 )
                 for chunk_id, piece in zip(ids, pieces, strict=True)
             ]
-            return Prepared(read.title, chunks)
+            return Prepared(read.title, chunks, context)
 
-        prepared = await asyncio.to_thread(cut_up)
+        with step("chunk") as span:
+            prepared = await asyncio.to_thread(cut_up)
+            span.set_attribute("corella.chunks", len(prepared.chunks))
         for index in stored_in:
             # An id follows from what is embedded, so a chunk that is there already has the right vector.
             stored = await self._store.fetch(index, [chunk.id for chunk in prepared.chunks if chunk.vector is None], with_vectors=True)
             vectors = {chunk.id: chunk.vector for chunk in stored if chunk.vector is not None}
             prepared.chunks = [replace(chunk, vector=vectors[chunk.id]) if chunk.id in vectors else chunk for chunk in prepared.chunks]
             _chunks.add(len(vectors), {"corella.vector": "reused"})
+            looked_up(VECTORS, hits=len(vectors), misses=0)
         return prepared
 
     async def embed(self, corpus: Corpus, prepared: Sequence[Prepared]) -> None:
         """Gives every chunk a vector; texts of all documents go to the embedder together. Raises `ModelMismatch`."""
-        missing = [(each, place) for each in prepared for place, chunk in enumerate(each.chunks) if chunk.vector is None]
-        size = self._embed_texts
+        wanting = [each for each in prepared if each.embedded < len(each.chunks)]
+        missing = [
+            _Missing(number, place)
+            for number, each in enumerate(wanting)
+            for place, chunk in enumerate(each.chunks)
+            if chunk.vector is None
+        ]
+        parts = [missing[start : start + self._embed_texts] for start in range(0, len(missing), self._embed_texts)]
+        counts = [{"corella.chunks": len(each.chunks), "corella.chunks.reused": each.embedded} for each in wanting]
+        with SharedStep("embed", [each.context for each in wanting], counts) as spans:
 
-        async def embed(part: Sequence[tuple[Prepared, int]]) -> np.ndarray:
-            chunks = [each.chunks[place] for each, place in part]
-            texts = [embedding_text(chunk.title, chunk.heading_path, chunk.text) for chunk in chunks]
-            vectors, fingerprint = await self._embedder.embed_documents(texts, corpus.fingerprint)
-            if fingerprint != corpus.fingerprint:
-                raise ModelMismatch(corpus, fingerprint)
-            return vectors
+            async def embed(part: Sequence[_Missing]) -> np.ndarray:
+                chunks = [wanting[one.document].chunks[one.place] for one in part]
+                texts = [embedding_text(chunk.title, chunk.heading_path, chunk.text) for chunk in chunks]
+                with spans.serving(*(one.document for one in part)):
+                    vectors, fingerprint = await self._embedder.embed_documents(texts, corpus.fingerprint)
+                if fingerprint != corpus.fingerprint:
+                    raise ModelMismatch(corpus, fingerprint)
+                return vectors
 
-        parts = [missing[start : start + size] for start in range(0, len(missing), size)]
-        # Two calls under way keep the embedder busy while the answer of one is on its way.
-        for start in range(0, len(parts), 2):
-            pair = parts[start : start + 2]
-            for part, vectors in zip(pair, await asyncio.gather(*map(embed, pair)), strict=True):
-                for (each, place), vector in zip(part, vectors, strict=True):
-                    each.chunks[place] = replace(each.chunks[place], vector=vector)
+            # Two calls under way keep the embedder busy while the answer of one is on its way.
+            for start in range(0, len(parts), 2):
+                pair = parts[start : start + 2]
+                for part, vectors in zip(pair, await asyncio.gather(*map(embed, pair)), strict=True):
+                    for one, vector in zip(part, vectors, strict=True):
+                        chunks = wanting[one.document].chunks
+                        chunks[one.place] = replace(chunks[one.place], vector=vector)
         _chunks.add(len(missing), {"corella.vector": "computed"})
+        looked_up(VECTORS, hits=0, misses=len(missing))

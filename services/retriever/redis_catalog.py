@@ -17,6 +17,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from services.chassis.errors import CorellaError
+from services.chassis.redis_spans import TracedRedis, name_scripts
 from services.retriever import catalog_scripts as scripts
 from services.retriever.access import EVERYONE, EVERYONE_ID, NOBODY, NOBODY_ID, UNRESTRICTED, Access, Readable, access_of
 from services.retriever.domain import (
@@ -41,7 +42,7 @@ _LEAVING = DocumentFailure("The document is being deleted; hand it in again afte
 
 def open_redis(url: str) -> Redis:
     """A client with a pool of its own. Nothing is connected yet."""
-    return Redis.from_url(
+    return TracedRedis.from_url(
         url,
         decode_responses=True,
         socket_timeout=10,
@@ -66,6 +67,7 @@ class RedisCatalog:
                 "FORGET_CORPUS", "UPDATE_ACCESS", "REGRANTED", "RETRY",
             )
         }  # fmt: skip
+        name_scripts({f"document {name}": script for name, script in self._scripts.items()})
 
     # Handing in
 

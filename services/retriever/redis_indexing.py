@@ -11,6 +11,8 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from services.chassis.errors import CorellaError
+from services.chassis.redis_spans import name_scripts
+from services.chassis.steps import current_traceparent
 from services.retriever import reindex_scripts as scripts
 from services.retriever.domain import CorpusNotFound, IndexState, NoFormerIndex, ReindexUnderWay, Version
 from services.retriever.idempotency import Request
@@ -35,6 +37,8 @@ class Batch:
     collection: str
     operation: str
     documents: tuple[Indexed, ...]
+    traceparent: str = ""
+    """The call that asked for the operation, in W3C's form."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class RedisIndexing:
                 "CANCEL",
             )
         }  # fmt: skip
+        name_scripts({f"index {name}": script for name, script in self._scripts.items()})
 
     # Calls
 
@@ -75,6 +80,7 @@ class RedisIndexing:
         Returns the operation's id. Raises `CorpusNotFound`, `ReindexUnderWay`.
         """
         arguments = [operation, request.key(self._prefix), request.record(operation), int(force), serving, collection, settings]
+        arguments.append(current_traceparent())
         return self._begun(corpus, operation, request, await self._run("BEGIN", corpus, *arguments))
 
     async def roll_back(self, corpus: str, operation: str, request: Request, *, force: bool) -> str:
@@ -82,7 +88,7 @@ class RedisIndexing:
 
         Raises `CorpusNotFound`, `ReindexUnderWay`, `NoFormerIndex`.
         """
-        arguments = [operation, request.key(self._prefix), request.record(operation), int(force)]
+        arguments = [operation, request.key(self._prefix), request.record(operation), int(force), current_traceparent()]
         return self._begun(corpus, operation, request, await self._run("ROLL_BACK", corpus, *arguments))
 
     @staticmethod
@@ -132,10 +138,10 @@ class RedisIndexing:
         found = await self._run("CLAIM", owner, round(lease_seconds * 1000), documents, max_bytes)
         if not found:
             return None
-        corpus, collection, operation, *fields = found
+        corpus, collection, operation, traceparent, *fields = found
         triples = zip(*[iter(fields)] * 3, strict=True)
         taken = tuple(Indexed(d, Version(**json.loads(version)), int(losses)) for d, version, losses in triples)
-        return Batch(corpus, collection, operation, taken)
+        return Batch(corpus, collection, operation, taken, traceparent)
 
     async def renew(self, batch: Batch, owner: str, lease_seconds: float, doing: str, freeze_seconds: float) -> set[str]:
         """Shows a sign of life. Returns the ids of documents that are no longer this owner's."""

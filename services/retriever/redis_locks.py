@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from services.chassis.redis_spans import name_scripts
 from services.retriever.domain import CatalogUnavailable
 from services.retriever.names import fresh_id
 
@@ -54,6 +55,7 @@ class LockScripts:
         self.lock = redis.register_script(_LOCK)
         self.renew = redis.register_script(_RENEW)
         self.unlock = redis.register_script(_UNLOCK)
+        name_scripts({"LOCK": self.lock, "RENEW LOCK": self.renew, "UNLOCK": self.unlock})
 
     async def run(self, script: AsyncScript, prefix: str, *arguments: Any) -> Any:
         """Runs one. Raises `CatalogUnavailable`."""

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from services.chassis.identity import Caller
 from services.chassis.roles import Role, holds
 from services.retriever.access import EVERYONE_ID, Access, Readable, access_of
+from services.retriever.cache_metrics import ACCESS, looked_up
 from services.retriever.domain import CatalogUnavailable
 from services.retriever.redis_catalog import PREFIX
 from services.retriever.redis_locks import translated
@@ -68,6 +69,7 @@ class RedisReaders:
         try:
             async with translated(), asyncio.timeout(_PATIENCE_SECONDS):
                 version = await cast(Any, self._redis.get(f"{self._prefix}accessed:{corpus_id}")) or ""
+                looked_up(ACCESS, hits=int(version == known.version), misses=int(version != known.version))
                 if version != known.version:
                     # Read after the version: at worst it is older than what is read, and the next search reads again.
                     known.learn(version, await cast(Any, self._redis.hgetall(f"{self._prefix}access:{corpus_id}")))

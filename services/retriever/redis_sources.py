@@ -10,6 +10,8 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from services.chassis.errors import CorellaError
+from services.chassis.redis_spans import name_scripts
+from services.chassis.steps import current_traceparent
 from services.retriever import source_scripts as scripts
 from services.retriever.access import NOBODY_ID
 from services.retriever.domain import CorpusNotFound, DocumentFailure
@@ -51,6 +53,7 @@ class RedisSources:
                 "REMOVED", "CLOSE", "SETTLE", "RETRY", "GIVE_BACK", "FAIL",
             )
         }  # fmt: skip
+        name_scripts({f"source {name}": script for name, script in self._scripts.items()})
 
     # What callers ask for
 
@@ -59,7 +62,9 @@ class RedisSources:
 
         False: one of that id is being deleted. Raises `CorpusNotFound`, `SourceExists`.
         """
-        outcome, *rest = await self._run("CREATE", corpus, source, *self._kept(request), *_spec(spec), _flag(paused), fresh_id())
+        outcome, *rest = await self._run(
+            "CREATE", corpus, source, *self._kept(request), *_spec(spec), _flag(paused), fresh_id(), current_traceparent()
+        )
         if outcome == "GONE":
             raise CorpusNotFound(corpus)
         if outcome == "EXISTS":
@@ -77,7 +82,7 @@ class RedisSources:
 
     async def begin(self, corpus: str, source: str, *, full: bool, confirm: bool) -> str:
         """Begins a sync, or joins the one that goes on. Returns its operation. Raises `SourceNotFound`, `SourcePaused`."""
-        outcome, *rest = await self._run("BEGIN", corpus, source, fresh_id(), _flag(full), _flag(confirm))
+        outcome, *rest = await self._run("BEGIN", corpus, source, fresh_id(), _flag(full), _flag(confirm), current_traceparent())
         _check(outcome, source)
         if outcome == "PAUSED":
             raise SourcePaused(source)
@@ -143,9 +148,9 @@ class RedisSources:
         found = await self._run("CLAIM", owner, _ms(lease_seconds))
         if not found:
             return None
-        corpus, source, operation, spec, cursor, full, phase, retries, last_begun = found
+        corpus, source, operation, spec, cursor, full, phase, retries, last_begun, traceparent = found
         return ClaimedSync(
-            corpus, source, operation, spec_of(spec), cursor, full == "1", Phase(phase), int(retries), int(last_begun) / 1000
+            corpus, source, operation, spec_of(spec), cursor, full == "1", Phase(phase), int(retries), int(last_begun) / 1000, traceparent
         )
 
     async def items(self, corpus: str, source: str) -> dict[str, Item]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 
 from services.chassis.errors import CorellaError
+from services.chassis.redis_spans import name_scripts
 from services.retriever.catalog_scripts import COMMON
 from services.retriever.redis_catalog import PREFIX
 from services.retriever.redis_locks import translated
@@ -97,6 +98,9 @@ class RedisWarming:
         self._progress = redis.register_script(_PROGRESS)
         self._pause = redis.register_script(_PAUSE)
         self._end = redis.register_script(_END)
+        name_scripts(
+            {"warming CLAIM": self._claim, "warming PROGRESS": self._progress, "warming PAUSE": self._pause, "warming END": self._end}
+        )
 
     async def claim(self, lease_seconds: float) -> Warming | None:
         """Takes a corpus that has chunks to embed; for others it is taken until the lease ends."""

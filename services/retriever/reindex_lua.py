@@ -5,7 +5,7 @@ to, also when whoever switched it was killed before this was noted.
     reindex:{corpus}                   hash  serving (collection the alias pointed to when this was last noted), slot (of its chunk counts
                                              in the documents, '' or 'b'), collection (the other one), state (BUILDING or PREVIOUS),
                                              settings (of the other, as kept with its collection), made (it has been made), retries,
-                                             and of the operation that goes on: operation, force
+                                             and of the operation that goes on: operation, force, traceparent (of the call)
     lacks:{corpus}:{collection}        zset  documents whose present version the index lacks, by the time from which they may be taken
     lacks:{corpus}:{collection}:owners hash  those of them that are in hand -> owner
     lacks:{corpus}:{collection}:losses hash  document -> workers lost over it

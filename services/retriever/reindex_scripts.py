@@ -29,7 +29,7 @@ local function repeated(request, record)
   return before
 end
 
-local function begin(c, operation, force)
+local function begin(c, operation, force, traceparent)
   local key = reindex_of(c)
   local collection = redis.call('HGET', key, 'collection')
   -- Those set aside are tried again.
@@ -37,13 +37,13 @@ local function begin(c, operation, force)
   redis.call('DEL', lacks(c, collection) .. ':aside', lacks(c, collection) .. ':losses')
   redis.call('HSET', P .. 'op:' .. operation, 'open', 1)
   op_create(operation, 'REINDEX_CORPUS', 'corpora/' .. c, redis.call('ZCARD', lacks(c, collection)))
-  redis.call('HSET', key, 'operation', operation, 'force', force, 'retries', 0)
+  redis.call('HSET', key, 'operation', operation, 'force', force, 'retries', 0, 'traceparent', traceparent)
   redis.call('ZADD', P .. 'indexing', NOW, c)
 end
 """
 )
 
-# prefix, corpus, operation, request key, request record, force, collection that answers, collection to be made, its settings
+# prefix, corpus, operation, request key, request record, force, collection that answers, collection to be made, its settings, traceparent
 # -> {'OK'}, {'REPEATED', record}, {'GONE'} or {'BUSY', operation}
 # A collection that is being built already is gone on with.
 BEGIN = (
@@ -64,12 +64,13 @@ if f[2] ~= ARGV[8] then
     if v[1] and v[2] ~= 'DELETING' then redis.call('ZADD', lacks(c, ARGV[8]), NOW, d) end
   end
 end
-begin(c, operation, ARGV[6])
+begin(c, operation, ARGV[6], ARGV[10])
 return {'OK'}
 """
 )
 
-# prefix, corpus, operation, request key, request record, force -> {'OK'}, {'REPEATED', record}, {'GONE'}, {'BUSY', operation} or {'NONE'}
+# prefix, corpus, operation, request key, request record, force, traceparent
+# -> {'OK'}, {'REPEATED', record}, {'GONE'}, {'BUSY', operation} or {'NONE'}
 ROLL_BACK = (
     _INDEXING
     + """
@@ -81,20 +82,20 @@ if before then return {'REPEATED', before} end
 if f[1] then return {'BUSY', f[1]} end
 if f[2] ~= 'PREVIOUS' then return {'NONE'} end
 repeated(ARGV[4], ARGV[5])
-begin(c, operation, ARGV[6])
+begin(c, operation, ARGV[6], ARGV[7])
 return {'OK'}
 """
 )
 
-# prefix, owner, lease ms, most documents, most bytes -> {} or {corpus, collection, operation, (id, version, losses)…}
+# prefix, owner, lease ms, most documents, most bytes -> {} or {corpus, collection, operation, traceparent, (id, version, losses)…}
 # Without documents: the collection lacks none any more. What answers comes before what is being built.
 CLAIM = (
     _INDEXING
     + """
 local owner, lease, most = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 for _, c in ipairs(redis.call('ZRANGEBYSCORE', P .. 'indexing', 0, NOW, 'LIMIT', 0, 16)) do
-  local f = redis.call('HMGET', reindex_of(c), 'serving', 'collection', 'operation')
-  local operation, taken = f[3] or '', {}
+  local f = redis.call('HMGET', reindex_of(c), 'serving', 'collection', 'operation', 'traceparent')
+  local operation, asked, taken = f[3] or '', f[3] and f[4] or '', {}
   for _, collection in ipairs({f[1], f[3] and f[2]}) do
     if not collection or #taken > 0 then break end
     local key, bytes = lacks(c, collection), tonumber(ARGV[5])
@@ -107,7 +108,7 @@ for _, c in ipairs(redis.call('ZRANGEBYSCORE', P .. 'indexing', 0, NOW, 'LIMIT',
         local losses = redis.call('HGET', key .. ':losses', d) or '0'
         bytes = bytes - cjson.decode(v[1]).size
         if #taken > 0 and (losses ~= '0' or bytes < 0) then break end
-        if #taken == 0 then taken = {c, collection, operation} end
+        if #taken == 0 then taken = {c, collection, operation, asked} end
         for _, value in ipairs({d, v[1], losses}) do table.insert(taken, value) end
         redis.call('ZREM', key, d)
         redis.call('HSET', key .. ':owners', d, owner)
@@ -130,7 +131,7 @@ for _, c in ipairs(redis.call('ZRANGEBYSCORE', P .. 'indexing', 0, NOW, 'LIMIT',
   if operation ~= '' and open == 0 then
     -- One worker is enough to switch; others look again in a moment.
     redis.call('ZADD', P .. 'indexing', NOW + 300, c)
-    return {c, f[2], operation}
+    return {c, f[2], operation, asked}
   elseif open == 0 then
     redis.call('ZREM', P .. 'indexing', c)
   end

@@ -18,10 +18,12 @@ import numpy as np
 from services.chassis import deadline
 from services.chassis.errors import CorellaError
 from services.chassis.identity import Caller
-from services.chassis.telemetry import get_logger, meter, text_attribute, tracer
+from services.chassis.steps import step
+from services.chassis.telemetry import get_logger, text_attribute
 from services.retriever import fusion
 from services.retriever.access import Readable
 from services.retriever.analysis import analyse
+from services.retriever.cache_metrics import LAZY_VECTORS, looked_up
 from services.retriever.domain import (
     Chunk,
     Corpus,
@@ -41,6 +43,7 @@ from services.retriever.domain import (
 from services.retriever.filters import all_of, expression
 from services.retriever.lazy import embed_hits, nearness, write_back
 from services.retriever.ports import Embedder, Locking, Passages, Readers
+from services.retriever.search_metrics import measure
 from services.retriever.settings import SearchSettings
 
 log = get_logger(__name__)
@@ -55,8 +58,6 @@ _SPARE = 5
 """Fetched beyond the limit, for chunks deleted between search and fetch."""
 # The lowest nearness there can be between vectors of length 1; fusion maps it to 0.
 _FLOORS = {Metric.COSINE: -1.0, Metric.INNER_PRODUCT: -1.0, Metric.L2: -2.0}
-
-_searches = meter.create_histogram("corella.search.duration", unit="s", description="Duration of searches, by mode.")
 
 
 class Retrieval:
@@ -83,9 +84,19 @@ class Retrieval:
             return await self._search(query, caller)
 
     async def _search(self, query: Query, caller: Caller) -> Found:
+        attributes = {
+            "corella.search.mode": query.mode.value,
+            "corella.search.limit": query.limit,
+            "corella.search.query": text_attribute(query.text),
+        }
+        with step("search", attributes) as span:
+            found = await self._find(query, caller)
+            span.set_attributes(measure(found))
+        return found
+
+    async def _find(self, query: Query, caller: Caller) -> Found:
         clock = _Clock()
-        with tracer.start_as_current_span("search", attributes={"corella.search.mode": query.mode.value}) as span, clock.timed("total"):
-            span.set_attribute("corella.search.query", text_attribute(query.text))
+        with clock.timed("total"):
             corpus, readable = await _both(self._passages.get(query.corpus), self._readers.readable(query.corpus, caller))
             where = all_of(readable.expression, expression(query.conditions))
             terms = analyse(query.text)
@@ -94,8 +105,6 @@ class Retrieval:
             passages = await self._passages_of(corpus, query, fused, readable, clock)
             passages = [replace(passage, embedded_now=passage.chunk.id in embedded_now) for passage in passages]
             evidence = self._evidence(terms, vectors, fused, passages)
-            span.set_attribute("corella.search.passages", len(passages))
-        _searches.record(clock.seconds["total"], {"corella.search.mode": query.mode.value})
         return Found(
             corpus=corpus,
             passages=tuple(passages[: query.limit]),
@@ -138,7 +147,7 @@ class Retrieval:
             return await self._passages.keyword(corpus, terms, limit, where)
 
     async def _embed_query(self, corpus: Corpus, text: str, clock: _Clock) -> Vector:
-        with clock.timed("embed_query"):
+        with clock.timed("embed_query"), step("embed question"):
             vector, fingerprint = await self._embedder.embed_query(text, corpus.fingerprint)
         if fingerprint != corpus.fingerprint:
             raise ModelMismatch(corpus, fingerprint)
@@ -153,8 +162,10 @@ class Retrieval:
             vector = await self._embed_query(corpus, query.text, clock)
         embedded: list[Chunk] = []
         missing = [hit.id for hit in keyword if not hit.has_vector]
+        if corpus.mode is EmbeddingMode.LAZY:
+            looked_up(LAZY_VECTORS, hits=len(keyword) - len(missing), misses=len(missing))
         if missing:
-            with clock.timed("embed_hits"):
+            with clock.timed("embed_hits"), step("embed hits", {"corella.chunks": len(missing)}):
                 left = deadline.remaining(self._settings.lazy_max_seconds / self._settings.lazy_time_share)
                 embedded = await embed_hits(self._passages, self._embedder, corpus, missing, where, left * self._settings.lazy_time_share)
                 self._write_back(corpus, embedded)
@@ -216,7 +227,7 @@ class Retrieval:
             if hit.id in chunks
         ]
         if query.rerank and passages:
-            with clock.timed("rerank"):
+            with clock.timed("rerank"), step("rerank", {"corella.passages": len(passages)}):
                 scores = await self._embedder.rerank(query.text, [passage.chunk.text for passage in passages])
             scored = [replace(p, score=score, rerank_score=score) for p, score in zip(passages, scores, strict=True)]
             passages = sorted(scored, key=lambda passage: -passage.score)

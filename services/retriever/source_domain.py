@@ -104,6 +104,8 @@ class ClaimedSync:
     retries: int
     last_begun: float
     """When the sync before began, seconds since 1970; 0 when there was none."""
+    traceparent: str = ""
+    """The trace of the call that asked for it, by W3C's form; empty for one of the schedule's."""
 
     @property
     def name(self) -> str:

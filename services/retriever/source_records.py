@@ -47,7 +47,7 @@ def source_of(corpus: str, source: str, fields: Fields, *, failures: Sequence[st
         corpus=corpus,
         id=source,
         spec=spec_of(fields["spec"]),
-        state=_state(fields),
+        state=state_of(fields),
         create_time=int(fields["create_time"]) / 1000,
         update_time=int(fields["update_time"]) / 1000,
         document_count=documents,
@@ -58,7 +58,8 @@ def source_of(corpus: str, source: str, fields: Fields, *, failures: Sequence[st
     )
 
 
-def _state(fields: Fields) -> SourceState:
+def state_of(fields: Fields) -> SourceState:
+    """Where a source stands, from `paused`, `operation` and `outcome` of its hash."""
     if fields.get("paused") == "1":
         return SourceState.PAUSED
     if fields.get("operation"):

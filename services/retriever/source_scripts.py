@@ -11,14 +11,14 @@ from services.retriever.catalog_scripts import COMMON, REQUEST_SECONDS
 _COMMON = (
     COMMON
     + """
-local function begin_sync(c, s, operation, full, confirm)
+local function begin_sync(c, s, operation, full, confirm, traceparent)
   local key, member = source_of(c, s), c .. '/' .. s
   redis.call('HSET', P .. 'op:' .. operation, 'open', 1)
   op_create(operation, 'SYNC_SOURCE', 'corpora/' .. c .. '/sources/' .. s, 0)
   redis.call('ZADD', P .. 'ops:corpora/' .. c, NOW, operation)
   if redis.call('HGET', key, 'compare') == '1' then full = '1' end
   redis.call('HSET', key, 'operation', operation, 'phase', 'READING', 'begun', NOW, 'full', full, 'confirm', confirm,
-    'losses', 0, 'retries', 0, 'withheld', 0, 'progress', 0, 'compare', '')
+    'losses', 0, 'retries', 0, 'withheld', 0, 'progress', 0, 'compare', '', 'traceparent', traceparent)
   redis.call('DEL', key .. ':plan')
   redis.call('ZADD', P .. 'syncs:ready', NOW, member)
   redis.call('ZREM', P .. 'syncs:due', member)
@@ -45,7 +45,7 @@ end
 """
 _ANSWER = f"if ARGV[4] ~= '' then redis.call('SET', ARGV[4], ARGV[5], 'EX', {REQUEST_SECONDS}) end\n"
 
-# prefix, corpus, source, request key, request record, spec, interval ms, paused, operation
+# prefix, corpus, source, request key, request record, spec, interval ms, paused, operation, traceparent
 # -> {'OK'}, {'REPEATED', record}, {'GONE'}, {'LEAVING'} or {'EXISTS'}
 CREATE = (
     _COMMON
@@ -57,7 +57,8 @@ if redis.call('HEXISTS', P .. 'syncs:leaving', c .. '/' .. s) == 1 then return {
 if redis.call('EXISTS', source_of(c, s)) == 1 then return {'EXISTS'} end
 redis.call('HSET', source_of(c, s), 'spec', ARGV[6], 'interval', ARGV[7], 'paused', ARGV[8], 'create_time', NOW, 'update_time', NOW)
 redis.call('ZADD', P .. 'sources:' .. c, 0, s)
-if ARGV[8] ~= '1' then begin_sync(c, s, ARGV[9], '', '') end
+redis.call('SADD', P .. 'corpora', c)
+if ARGV[8] ~= '1' then begin_sync(c, s, ARGV[9], '', '', ARGV[10]) end
 """
     + _ANSWER
     + "return {'OK'}"
@@ -87,7 +88,7 @@ if not syncing then schedule(c, s) end
     + "return {'OK'}"
 )
 
-# prefix, corpus, source, operation, full, confirm -> {'OK', operation}, {'MISSING'} or {'PAUSED'}
+# prefix, corpus, source, operation, full, confirm, traceparent -> {'OK', operation}, {'MISSING'} or {'PAUSED'}
 BEGIN = (
     _COMMON
     + """
@@ -100,7 +101,7 @@ if f[2] then
   if ARGV[6] == '1' then redis.call('HSET', key, 'confirm', '1') end
   return {'OK', f[2]}
 end
-begin_sync(c, s, ARGV[4], ARGV[5], ARGV[6])
+begin_sync(c, s, ARGV[4], ARGV[5], ARGV[6], ARGV[7])
 return {'OK', ARGV[4]}
 """
 )
@@ -115,7 +116,7 @@ for i, member in ipairs(redis.call('ZRANGEBYSCORE', P .. 'syncs:due', 0, NOW, 'L
   local f = redis.call('HMGET', source_of(c, s), 'spec', 'paused', 'operation')
   redis.call('ZREM', P .. 'syncs:due', member)
   if f[1] and f[2] ~= '1' and not f[3] and redis.call('SISMEMBER', P .. 'leaving', c) == 0 then
-    begin_sync(c, s, ARGV[i + 1], '', '')
+    begin_sync(c, s, ARGV[i + 1], '', '', '')
     begun = begun + 1
   end
 end
@@ -191,7 +192,7 @@ forget_source(c, s)
     + "return 'OK'"
 )
 
-# prefix, owner, lease ms -> {} or {corpus, source, operation, spec, cursor, full, phase, retries, last begun}
+# prefix, owner, lease ms -> {} or {corpus, source, operation, spec, cursor, full, phase, retries, last begun, traceparent}
 CLAIM = (
     _COMMON
     + """
@@ -199,12 +200,12 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', P .. 'syncs:ready', 0, NOW, 
   local c, s = string.match(member, '^([^/]+)/(.+)$')
   local key = source_of(c, s)
   redis.call('ZREM', P .. 'syncs:ready', member)
-  local f = redis.call('HMGET', key, 'operation', 'spec', 'cursor', 'full', 'phase', 'retries', 'last_begun')
+  local f = redis.call('HMGET', key, 'operation', 'spec', 'cursor', 'full', 'phase', 'retries', 'last_begun', 'traceparent')
   if f[1] then
     redis.call('HSET', key, 'owner', ARGV[2])
     redis.call('ZADD', P .. 'syncs:leases', NOW + ARGV[3], member)
     op_alive(f[1], '')
-    return {c, s, f[1], f[2], f[3] or '', f[4] or '', f[5], f[6], f[7] or '0'}
+    return {c, s, f[1], f[2], f[3] or '', f[4] or '', f[5], f[6], f[7] or '0', f[8] or ''}
   end
 end
 return {}

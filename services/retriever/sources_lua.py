@@ -3,7 +3,7 @@
 Keys, after the prefix:
     source:{corpus}:{id}          hash  spec (JSON), interval (ms), paused, create_time, update_time, cursor, compare (next sync: full)
                                         of the sync that goes on: operation, owner, phase, begun, full, confirm, losses, progress,
-                                        retries, withheld
+                                        retries, withheld, traceparent (of the call that asked for it)
                                         of the last one: last (JSON), outcome ('', WAITING or FAILED), error
     source:{corpus}:{id}:items    hash  key at the place -> JSON of version, document, digest
     source:{corpus}:{id}:plan     hash  document -> added, changed or removed by the sync that goes on

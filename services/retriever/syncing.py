@@ -14,8 +14,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from opentelemetry.trace import SpanKind, StatusCode
+
 from services.chassis.errors import CorellaError
-from services.chassis.telemetry import get_logger, meter, tracer
+from services.chassis.steps import kept_context, step
+from services.chassis.telemetry import attached, get_logger, meter
 from services.retriever.connectors.connector import Connector, PlaceUnreachable
 from services.retriever.domain import CorpusNotFound, DocumentFailure
 from services.retriever.ingestion import PASSING
@@ -84,9 +87,19 @@ class Syncing:
         await asyncio.gather(*running, return_exceptions=True)
 
     async def _see_through(self, sync: ClaimedSync, owner: str) -> None:
-        with tracer.start_as_current_span("sync source", attributes={"corella.source": sync.name, "corella.operation": sync.operation}):
+        attributes: dict[str, str | int] = {
+            "corella.source": sync.name,
+            "corella.operation": sync.operation,
+            "corella.sync.retries": sync.retries,
+        }
+        # In the trace of the call that began it; one of the schedule's begins its own. Not in that of whoever happened to wake this worker.
+        with step("sync source", attributes, kind=SpanKind.CONSUMER, context=kept_context(sync.traceparent)) as span:
             try:
-                _syncs.add(1, {"corella.sync.ended": await self._attempt(sync, owner)})
+                ended = await self._attempt(sync, owner)
+                _syncs.add(1, {"corella.sync.ended": ended})
+                span.set_attribute("corella.sync.ended", ended)
+                if ended in {"failed", "retry"}:
+                    span.set_status(StatusCode.ERROR, ended)
             except CorellaError as error:
                 # Redis is away; the lease runs out, and whoever sees Redis first goes on.
                 log.warning("sync_interrupted", source=sync.name, reason=error.reason)
@@ -147,7 +160,9 @@ class _Work:
     async def run(self) -> None:
         """Sees the sync through. Raises `SyncLost` as soon as it is no longer ours."""
         work = asyncio.create_task(self._work())
-        beating = asyncio.create_task(self._beat())
+        # Signs of life are no part of a trace.
+        with attached({}):
+            beating = asyncio.create_task(self._beat())
         try:
             await asyncio.wait({work, beating}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
@@ -170,7 +185,8 @@ class _Work:
                 await connector.close()
         self._read()
         while True:
-            outcome = await tools.sources.settle(sync, self._owner, self._lease_seconds)
+            with attached({}):
+                outcome = await tools.sources.settle(sync, self._owner, self._lease_seconds)
             if outcome == "DONE":
                 return
             if outcome == "LOST":

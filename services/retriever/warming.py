@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from services.chassis.errors import CorellaError
-from services.chassis.telemetry import get_logger, tracer
+from services.chassis.steps import step
+from services.chassis.telemetry import get_logger
 from services.retriever.domain import CorpusNotFound
 from services.retriever.embedders import Embedders
 from services.retriever.ingestion import PASSING
@@ -35,7 +36,7 @@ class Warmer:
         taken = await self._warming.claim(_LEASE_SECONDS)
         if taken is None:
             return False
-        with tracer.start_as_current_span("warm corpus", attributes={"corella.corpus": taken.corpus}):
+        with step("warm corpus", {"corella.corpus": taken.corpus}):
             try:
                 # As it is now: of an index that has just begun to answer nothing may be embedded yet.
                 corpus = await self._store.get(taken.corpus, now=True)

@@ -5,7 +5,7 @@ calls, begins the syncs that are due. It works in child processes, so a document
 breaks its process (a crash in a parser, too much memory) costs that process alone: the parent starts another one, and the catalog hands
 the document out again, at most three times.
 
-    parent   Celery, the watch over the queue        never opens a gRPC channel, which would not survive the fork
+    parent   Celery, the watch over the queue, the children's metrics    never opens a gRPC channel, which would not survive the fork
     child    one event loop in a thread of its own, one connection to Milvus, Redis and the embedder each
 """
 
@@ -22,11 +22,13 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init, worker_process_shutdown, worker_ready, worker_shutting_down
+from celery.signals import worker_process_init, worker_process_shutdown, worker_ready, worker_shutdown, worker_shutting_down
 
-from services.chassis.channel import Remote
+from services.chassis.channel import Remote, files_refused
 from services.chassis.errors import CorellaError
-from services.chassis.telemetry import attached, get_logger, setup_logging, setup_telemetry
+from services.chassis.message_spans import processing
+from services.chassis.metrics_children import ChildrenMetrics
+from services.chassis.telemetry import get_logger, setup_logging, setup_telemetry
 from services.retriever.celery_queue import DRAIN, QUEUE, SYNC_DUE, CeleryQueue, make_celery
 from services.retriever.documents import Documents
 from services.retriever.embedders import Embedders
@@ -164,6 +166,7 @@ def make_worker(settings: RetrieverSettings) -> Celery:
     here: dict[str, Any] = {}
     # Shared with the children, which are forked from this process.
     stopping = multiprocessing.get_context("fork").Event()
+    children = ChildrenMetrics(settings.telemetry)
 
     def workshop() -> Workshop:
         if "workshop" not in here:
@@ -173,8 +176,7 @@ def make_worker(settings: RetrieverSettings) -> Celery:
 
     @app.task(name=DRAIN, bind=True)
     def drain(task: Any) -> None:
-        headers = getattr(task.request, "headers", None) or {}
-        with attached({key: value for key, value in headers.items() if isinstance(value, str)}):
+        with processing(QUEUE, DRAIN, getattr(task.request, "headers", None)):
             workshop().drain(stopping.is_set)
 
     @app.task(name=SYNC_DUE)
@@ -183,7 +185,7 @@ def make_worker(settings: RetrieverSettings) -> Celery:
 
     @worker_process_init.connect(weak=False)
     def begin(**_: Any) -> None:
-        here["telemetry"] = setup_telemetry(SERVICE, settings.telemetry)
+        here["telemetry"] = setup_telemetry(SERVICE, settings.telemetry, children=children)
 
     @worker_process_shutdown.connect(weak=False)
     def end(**_: Any) -> None:
@@ -198,7 +200,12 @@ def make_worker(settings: RetrieverSettings) -> Celery:
 
     @worker_ready.connect(weak=False)
     def watch(**_: Any) -> None:
+        children.serve()
         threading.Thread(target=lambda: asyncio.run(_watch(settings)), name="watch", daemon=True).start()
+
+    @worker_shutdown.connect(weak=False)
+    def close(**_: Any) -> None:
+        children.close()
 
     return app
 
@@ -215,11 +222,13 @@ def main() -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.nice(settings.worker.niceness)
     setup_logging(SERVICE, settings.telemetry)
+    if files_refused((settings.embedder, *settings.former_embedders)):
+        return 1
     app = make_worker(settings)
     level = settings.telemetry.log_level.upper()
     app.worker_main(
         [
-            "worker", f"--concurrency={settings.worker.processes}", "--pool=prefork", f"--queues={QUEUE}", f"--loglevel={level}",
+            "--quiet", "worker", f"--concurrency={settings.worker.processes}", "--pool=prefork", f"--queues={QUEUE}", f"--loglevel={level}",
             "--without-gossip", "--without-mingle", "--without-heartbeat", f"--hostname=retriever-{os.getpid()}@%h",
         ]
     )  # fmt: skip

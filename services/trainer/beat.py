@@ -1,6 +1,7 @@
 """The trainer's clock: `python -m services.trainer.beat`. Celery beat, which calls a worker to look after the schedules.
 
-It decides nothing: whether a schedule is due is judged under a lock by whichever worker is called, so two beats do not train twice.
+It decides nothing: whether a schedule is due is judged under a lock by whichever worker is called, so two beats do not train twice. It
+also reports how jobs and queues stand (standing.py), because there is one of it in a deployment.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from services.chassis.telemetry import get_logger, setup_telemetry
 from services.trainer.celery_app import CHECK_SCHEDULES, QUEUE, make_celery
 from services.trainer.redis_records import PREFIX
 from services.trainer.settings import TrainerSettings
+from services.trainer.standing import show_standing
 
 log = get_logger(__name__)
 _LIFE_SECONDS = 10
@@ -39,14 +41,18 @@ def main() -> int:
             "options": {"queue": QUEUE, "expires": settings.running.schedule_seconds},
         }
     }
+    gauges = show_standing(settings)
     threading.Thread(target=_show_life, args=(redis_url,), name="life", daemon=True).start()
     with tempfile.TemporaryDirectory(prefix="corella-beat-") as folder:
         # Celery's own memory of when it last called; there is nothing in it that must last.
-        beat = app.Beat(schedule=str(Path(folder) / "schedule"), loglevel=settings.telemetry.log_level.upper(), redirect_stdouts=False)
+        beat = app.Beat(
+            quiet=True, schedule=str(Path(folder) / "schedule"), loglevel=settings.telemetry.log_level.upper(), redirect_stdouts=False
+        )
         beat.setup_logging = lambda *_, **__: None
         try:
             beat.run()
         finally:
+            gauges.stop()
             shutdown()
     return 0
 

@@ -12,7 +12,9 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from services.chassis.telemetry import carrier, get_logger
+from services.chassis.celery_options import celery_options
+from services.chassis.message_spans import sending
+from services.chassis.telemetry import get_logger
 from services.trainer.redis_records import PREFIX
 
 log = get_logger(__name__)
@@ -26,20 +28,7 @@ CHECK_SCHEDULES = "corella.trainer.check_schedules"
 def make_celery(redis_url: str) -> Celery:
     """The Celery application. Nothing is connected yet."""
     app = Celery("corella-trainer", broker=redis_url, set_as_current=False)
-    app.conf.update(
-        task_serializer="json",
-        accept_content=["json"],
-        task_ignore_result=True,
-        task_default_queue=QUEUE,
-        task_acks_late=False,
-        worker_prefetch_multiplier=1,
-        worker_hijack_root_logger=False,
-        worker_enable_remote_control=False,
-        worker_send_task_events=False,
-        broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,
-        broker_transport_options={"global_keyprefix": PREFIX, "socket_timeout": 10, "socket_connect_timeout": 2},
-    )
+    app.conf.update(**celery_options(QUEUE, PREFIX), task_acks_late=False)
     return app
 
 
@@ -51,9 +40,9 @@ class CeleryQueue:
 
     async def wake(self, task: str) -> None:
         """Calls a worker. A failure is logged only: the worker's own watch looks every few seconds."""
-        headers = carrier()
         try:
-            await asyncio.to_thread(self._send, task, headers)
+            with sending(QUEUE, task) as headers:
+                await asyncio.to_thread(self._send, task, headers)
         except (OperationalError, RedisError, OSError) as error:
             log.warning("wake_up_failed", task=task, error=str(error))
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from services.chassis import identity
+from services.chassis.steps import current_traceparent
 from services.chassis.telemetry import get_logger
 from services.trainer.celery_app import BUILD_DATASET, CeleryQueue
 from services.trainer.dataset_building import BuiltDataset, DatasetBuilding
@@ -57,7 +58,10 @@ class DatasetKeeping:
         for source in sources:
             if isinstance(source, DatasetCopy):
                 await self.ready(source.dataset_id)
-        dataset = Dataset(fresh_id(), name, DatasetState.BUILDING, time.time(), split, sources, creator=identity.current())
+        dataset = Dataset(
+            fresh_id(), name, DatasetState.BUILDING, time.time(), split, sources, creator=identity.current(),
+            traceparent=current_traceparent(),
+        )  # fmt: skip
         content = hashlib.sha256(repr((name, sources, split)).encode()).hexdigest()
         dataset = await self._records.create_dataset(dataset, request_id, content)
         await self._queue.wake(BUILD_DATASET)

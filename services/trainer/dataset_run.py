@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 
+from opentelemetry import trace
+from opentelemetry.trace import StatusCode
+
 from services.chassis.errors import CorellaError, Unavailable
 from services.chassis.identity import acting_for
-from services.chassis.telemetry import get_logger
+from services.chassis.steps import step
+from services.chassis.telemetry import attached, get_logger
 from services.trainer.dataset_building import DatasetBuilding
 from services.trainer.dataset_keeping import described, load, store
 from services.trainer.domain import Dataset, DatasetNotFound, DatasetState, Example, Failure
@@ -73,7 +77,9 @@ class DatasetRun:
         building = DatasetBuilding(self._generator, self._retriever, teachers(self._settings.teacher, self._generator))
         while True:
             try:
-                built = await building.build(dataset, self._copied, self._progress)
+                with step("build dataset", {"corella.dataset.name": f"datasets/{dataset.id}"}) as span:
+                    built = await building.build(dataset, self._copied, self._progress)
+                    span.set_attribute("corella.examples", len(built.examples))
                 break
             except Unavailable as error:
                 # Passing: the generator loads its model, a store restarts.
@@ -81,9 +87,11 @@ class DatasetRun:
                 await asyncio.sleep(_RETRY_SECONDS)
             except CorellaError as error:
                 failure = Failure(error.code.value[0], error.reason, error.message)
+                trace.get_current_span().set_status(StatusCode.ERROR, error.reason)
                 await self._records.finish(DATASETS, self._id, self._token, state=DatasetState.FAILED, error=failure)
                 return True
-        await store(self._shelf, self._id, built)
+        with step("store dataset"):
+            await store(self._shelf, self._id, built)
         ready = described(dataset, built)
         names = (
             "state", "training_count", "validation_count", "held_out_count", "duplicate_count", "corner_case_count", "dropped_count",
@@ -103,7 +111,9 @@ class DatasetRun:
         if time.monotonic() - self._written_at < _WRITE_SECONDS and done < total:
             return
         self._written_at = time.monotonic()
-        write = asyncio.create_task(self._write(done, total))
+        # No part of the trace: there are many.
+        with attached({}):
+            write = asyncio.create_task(self._write(done, total))
         self._writes.add(write)
         write.add_done_callback(self._writes.discard)
 

@@ -205,6 +205,8 @@ class Dataset:
     error: Failure | None = None
     creator: Caller = SOMEBODY
     """Who asked for it: it holds what this caller may read, and is its tenant's."""
+    traceparent: str = ""
+    """The span that asked for it, in W3C's form: every attempt at building it goes on in its trace."""
 
 
 # Jobs
@@ -390,6 +392,8 @@ class Job:
     """When the work last showed a sign of life."""
     creator: Caller = SOMEBODY
     """Who asked for it: it learns from what this caller may read, and is its tenant's."""
+    traceparent: str = ""
+    """The span that asked for it, in W3C's form: every attempt at the job goes on in its trace."""
 
 
 # Judgement

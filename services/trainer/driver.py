@@ -13,7 +13,8 @@ import sys
 
 from services.chassis.channel import Remote
 from services.chassis.parent_death import die_with_parent
-from services.chassis.telemetry import attached, setup_telemetry, tracer
+from services.chassis.steps import step
+from services.chassis.telemetry import attached, setup_telemetry
 from services.trainer.app import make_records
 from services.trainer.dataset_run import DatasetRun
 from services.trainer.exit_status import INTERRUPTED
@@ -53,10 +54,11 @@ def main() -> int:
     lane, work_id = sys.argv[1:3]
     settings = TrainerSettings()
     os.nice(settings.running.niceness)
-    shutdown = setup_telemetry("trainer-driver", settings.telemetry)
+    # The metrics port is the worker's. What is to be seen of a job for longer than its driver lives, the beat reports from the records.
+    shutdown = setup_telemetry("trainer-driver", settings.telemetry.model_copy(update={"metrics_port": 0}))
     context = {name: os.environ[name.upper()] for name in ("traceparent", "tracestate") if name.upper() in os.environ}
     try:
-        with attached(context), tracer.start_as_current_span(f"{lane.removesuffix('s')} run", attributes={"corella.work.id": work_id}):
+        with attached(context), step(f"{lane.removesuffix('s')} run", {"corella.work.id": work_id}):
             return asyncio.run(drive(settings, lane, work_id, os.environ["CORELLA_TRAINER_LEASE_TOKEN"]))
     finally:
         shutdown()

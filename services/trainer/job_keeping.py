@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 from services.chassis import identity
 from services.chassis.errors import InvalidArgument, PermissionDenied
 from services.chassis.roles import Role, holds
-from services.chassis.telemetry import current_trace_id, get_logger
+from services.chassis.steps import current_traceparent
+from services.chassis.telemetry import attached, current_trace_id, get_logger
 from services.trainer.celery_app import RUN_JOB, CeleryQueue
 from services.trainer.dataset_keeping import DatasetKeeping
 from services.trainer.domain import Job, JobNotFound, JobSpec, JobState, Method, ReportNotReady, Step
@@ -43,7 +44,10 @@ class JobKeeping:
             raise InvalidArgument.of([("job.fold", f"must be below {dataset.split.folds}: the dataset has so many folds")])
         if spec.fold and not dataset.split.folds:
             raise InvalidArgument.of([("job.fold", "must be 0: the dataset has no folds")])
-        job = Job(fresh_id(), spec, JobState.QUEUED, time.time(), trace_id=current_trace_id(), creator=identity.current())
+        job = Job(
+            fresh_id(), spec, JobState.QUEUED, time.time(), trace_id=current_trace_id(), creator=identity.current(),
+            traceparent=current_traceparent(),
+        )  # fmt: skip
         content = hashlib.sha256(repr(spec).encode()).hexdigest()
         job = await self._records.create_job(job, request_id, content, self._max_queued)
         await self._queue.wake(RUN_JOB)
@@ -70,8 +74,10 @@ class JobKeeping:
         before: Job | None = None
         said_at = 0.0
         while True:
-            job = await self.get(job_id)
-            steps = await self._records.steps(job_id, after_step) if job.progress.step != after_step else []
+            # A watch may last for hours, and its looks are no part of its trace.
+            with attached({}):
+                job = await self.get(job_id)
+                steps = await self._records.steps(job_id, after_step) if job.progress.step != after_step else []
             for start in range(0, max(len(steps), 1), MAX_STEPS_AT_ONCE):
                 batch = steps[start : start + MAX_STEPS_AT_ONCE]
                 # Now and then also without news, so that a client can tell silence from a broken connection.

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from services.chassis.errors import CorellaError
-from services.chassis.telemetry import get_logger
+from services.chassis.telemetry import attached, get_logger
 from services.trainer.domain import JobState, Progress, Step, TrainingUsage
 from services.trainer.redis_records import JOBS, RedisRecords
 
@@ -46,7 +46,9 @@ class JobReporter:
 
     def start(self) -> None:
         """Begins to write."""
-        self._writer = asyncio.create_task(self._write_on())
+        # It writes and looks twice a second for as long as the job takes: no part of the job's trace.
+        with attached({}):
+            self._writer = asyncio.create_task(self._write_on())
 
     async def close(self) -> None:
         """Writes what is left."""

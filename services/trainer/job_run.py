@@ -21,11 +21,13 @@ from dataclasses import replace
 from typing import TypeVar
 
 from opentelemetry import trace
+from opentelemetry.trace import StatusCode
 
 from services.chassis.errors import CorellaError, Unavailable
 from services.chassis.identity import acting_for
 from services.chassis.model_fingerprint import base_fingerprint
-from services.chassis.telemetry import current_trace_id, get_logger, tracer
+from services.chassis.steps import current_traceparent, step
+from services.chassis.telemetry import attached, current_trace_id, get_logger
 from services.trainer.asking_one import AskingStopped
 from services.trainer.dataset_keeping import load
 from services.trainer.domain import (
@@ -83,6 +85,8 @@ class JobRun:
         self._reporter = JobReporter(records, job_id, token)
         self._usage = TrainingUsage()
         self._judging = JobJudging(settings, generator, retriever)
+        self._span: trace.Span = trace.INVALID_SPAN
+        self._traceparent = ""
 
     def interrupt(self) -> None:
         """Leaves the job to another driver, at the next safe place."""
@@ -94,7 +98,8 @@ class JobRun:
         self._reporter.progress = job.progress
         self._usage = job.usage
         self._reporter.start()
-        span = trace.get_current_span()
+        self._span, self._traceparent = trace.get_current_span(), current_traceparent()
+        span = self._span
         span.set_attribute("corella.job.name", f"jobs/{job.id}")
         span.set_attribute("corella.job.method", job.spec.method.value)
         self._reporter.say(f"Attempt {job.attempt_count} begins.")
@@ -145,7 +150,7 @@ class JobRun:
         began = time.perf_counter()
         tokenizer = await asyncio.to_thread(HfResponseTokenizer, self._settings.base_model_folder)
         preparation = JobDataPreparation(self._shelf, self._generator, self._retriever, tokenizer, context_tokens)
-        with tracer.start_as_current_span("prepare"):
+        with step("prepare", {"corella.examples": len(examples)}):
             data, reused = await self._patiently(lambda: preparation.prepare(self._id, job.spec, examples, self._counted("preparing")))
         self._usage = with_usage(self._usage, preparation_seconds=0 if reused else time.perf_counter() - began)
         self._reporter.show(usage=self._usage)
@@ -158,7 +163,8 @@ class JobRun:
         candidate, judgement = await self._try(work, training, plan, 1)
         trials: list[Trial] = []
         if not judgement.decision.accepted and job.spec.search is not None and judgement.diagnosis is not None:
-            better, trials = await training.search(job, plan, candidate, judgement.diagnosis.direction)
+            with step("search settings", {"corella.training.trials": job.spec.search.trials}):
+                better, trials = await training.search(job, plan, candidate, judgement.diagnosis.direction)
             if better is not None:
                 await self._records.forget_steps(self._id)
                 candidate, judgement = await self._try(work, training, better, 2)
@@ -169,7 +175,9 @@ class JobRun:
 
     async def _dataset(self, job: Job) -> Dataset:
         while True:
-            dataset = await self._records.dataset(job.spec.dataset_id)
+            # Looks while it waits are no part of the trace.
+            with attached({}):
+                dataset = await self._records.dataset(job.spec.dataset_id)
             if dataset.state is DatasetState.READY:
                 return dataset
             if dataset.state is DatasetState.FAILED:
@@ -193,26 +201,32 @@ class JobRun:
 
     async def _try(self, work: Work, training: JobTraining, plan: Plan, number: int) -> tuple[Candidate, Judgement]:
         """Trains once and judges what came of it."""
-        with tracer.start_as_current_span("train"):
+        with step("train", {"corella.training.number": number, "corella.training.workers": plan.settings.worker_count}) as span:
             outcome = await training.train(plan)
+            span.set_attributes({"corella.training.tokens": outcome.tokens, "corella.training.steps": len(outcome.steps)})
         self._usage = replace(
             self._usage, training_seconds=outcome.worker_seconds, tokens=outcome.tokens, worker_count=plan.settings.worker_count
         )
         candidate = Candidate(outcome, plan)
         if not outcome.diverged:
-            candidate = await self._publish(work, candidate, number)
+            with step("publish") as span:
+                candidate = await self._publish(work, candidate, number)
+                if candidate.adapter:
+                    span.set_attribute("corella.adapter.name", candidate.adapter)
+                    self._span.set_attribute("corella.adapter.name", candidate.adapter)
             await self._records.update(JOBS, self._id, self._token, adapter=candidate.adapter, model_uri=candidate.model_uri)
         self._reporter.show(
             JobState.EVALUATING, "Asking the held-out examples through the serving path.", usage=self._usage, phase="evaluating"
         )
         serving = (await self._shelf.serving()).adapter
         began = time.perf_counter()
-        with tracer.start_as_current_span("judge"):
+        with step("judge", {"corella.adapter.name": candidate.adapter} if candidate.adapter else {}) as span:
             judgement = await self._patiently(
                 lambda: self._judging.judge(
                     work, candidate, serving, on_progress=self._counted("evaluating"), should_stop=lambda: self._reporter.should_stop
                 )
             )
+            span.set_attribute("corella.job.verdict", "accepted" if judgement.decision.accepted else "rejected")
         self._usage = with_usage(self._usage, evaluation_seconds=time.perf_counter() - began)
         self._reporter.show(usage=self._usage)
         for reason in judgement.decision.reasons:
@@ -235,6 +249,9 @@ class JobRun:
             "base_fingerprint": work.fingerprint,
             "create_time": f"{job.create_time:.3f}",
         }
+        if self._traceparent:
+            # Answers that the adapter writes link to this run.
+            annotations["traceparent"] = self._traceparent
         manifest = await self._shelf.publish_adapter(job.spec.adapter_id, version, candidate.outcome.result_url, annotations)
         await self._records.put_version(
             AdapterVersion(
@@ -245,6 +262,9 @@ class JobRun:
         return replace(candidate, adapter=name, model_uri=candidate.outcome.merged_url)
 
     async def _end(self, state: JobState, message: str, **values: object) -> bool:
+        self._span.set_attribute("corella.job.state", state.value)
+        if state is JobState.FAILED:
+            self._span.set_status(StatusCode.ERROR, state.value)
         await self._records.finish(JOBS, self._id, self._token, state=state, message=message, end_time=time.time(), **values)
         return True
 

@@ -117,13 +117,16 @@ class JobTraining:
         # Imported here: Ray takes seconds, which a driver whose training is done need not spend.
         from services.trainer.ray_cluster import train_on_ray
 
-        return train_on_ray(plan, self._settings.ray, self._hear, lambda: self._reporter.should_stop)
+        return train_on_ray(plan, self._settings.ray, self._hear, lambda: self._reporter.should_stop, self._settings.telemetry)
 
     def _search(self, job: Job, plan: Plan, direction: Direction) -> list:  # type: ignore[type-arg]
         from services.trainer.ray_search import search
 
         assert job.spec.search is not None
-        return search(plan, job.spec.search, self._settings.ray, self._hear_search, lambda: self._reporter.should_stop, direction=direction)
+        return search(
+            plan, job.spec.search, self._settings.ray, self._hear_search, lambda: self._reporter.should_stop,
+            direction=direction, telemetry=self._settings.telemetry,
+        )  # fmt: skip
 
     def _hear(self, event: TrainingEvent) -> None:
         match event:

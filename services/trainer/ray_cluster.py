@@ -22,19 +22,29 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
 from ray.train import TrainingFailedError as RayTrainingFailed
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
+from services.chassis.settings import TelemetrySettings
+from services.chassis.steps import mark_failed
 from services.trainer.domain import TrainingFailed
 from services.trainer.plan import Outcome, Plan
 from services.trainer.ray_connection import Share, connected, wait_for_room
 from services.trainer.ray_mailbox import Postman, open_mailbox
+from services.trainer.ray_telemetry import handed_over, worker_span
 from services.trainer.settings import RaySettings
 from services.trainer.training_events import Said, Stopped, TrainingEvent
 
 _POLL_SECONDS = 0.2
 
 
-def train_on_ray(plan: Plan, settings: RaySettings, on_event: Callable[[TrainingEvent], None], should_stop: Callable[[], bool]) -> Outcome:
+def train_on_ray(
+    plan: Plan,
+    settings: RaySettings,
+    on_event: Callable[[TrainingEvent], None],
+    should_stop: Callable[[], bool],
+    telemetry: TelemetrySettings | None = None,
+) -> Outcome:
     """Carries out a plan, from where it was left if it was begun before. Blocking; both functions are called in this thread.
 
+    With `telemetry` the workers' spans are children of the current one.
     Raises `Stopped` when `should_stop` said so (the checkpoint is kept), and `TrainingFailed` when the cluster has no room in time, cannot
     be reached, or when more workers died than `settings.worker_failures`.
     """
@@ -45,7 +55,12 @@ def train_on_ray(plan: Plan, settings: RaySettings, on_event: Callable[[Training
         mailbox = open_mailbox()
         trainer = TorchTrainer(
             _work,
-            train_loop_config={"plan": plan.to_json(), "mailbox": mailbox, "threads": share.threads},
+            train_loop_config={
+                "plan": plan.to_json(),
+                "mailbox": mailbox,
+                "threads": share.threads,
+                "telemetry": handed_over(telemetry),
+            },
             torch_config=TorchConfig(backend="nccl" if plan.settings.use_gpu else "gloo", timeout_s=600),
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=plan.settings.use_gpu, resources_per_worker=share.resources),
             run_config=RunConfig(
@@ -120,15 +135,18 @@ def _work(config: dict[str, Any]) -> None:
     plan, context = Plan.from_json(config["plan"]), get_context()
     postman = Postman(config["mailbox"])
     world = World(context.get_world_rank(), context.get_world_size(), str(get_device()), config["threads"])
-    try:
-        outcome = train(plan, world, postman.tell, postman.should_stop)
-    except Stopped as stopped:
-        ended = _Ended(stopped=str(stopped))
-    except TrainingFailed as error:
-        # It would fail again: nothing for Ray to repeat.
-        ended = _Ended(failed=str(error))
-    else:
-        ended = _Ended(outcome=outcome)
+    with worker_span(config["telemetry"], "train worker", {"corella.worker.rank": world.rank, "corella.worker.count": world.size}) as span:
+        try:
+            outcome = train(plan, world, postman.tell, postman.should_stop)
+        except Stopped as stopped:
+            ended = _Ended(stopped=str(stopped))
+        except TrainingFailed as error:
+            # It would fail again: nothing for Ray to repeat.
+            ended = _Ended(failed=str(error))
+            mark_failed(span, error)
+        else:
+            ended = _Ended(outcome=outcome)
+            span.set_attributes({"corella.training.tokens": outcome.tokens, "corella.training.steps": len(outcome.steps)})
     if world.first:
         postman.hand_over(ended)
 

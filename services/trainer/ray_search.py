@@ -19,11 +19,13 @@ from ray import tune
 from ray.exceptions import RayError
 from ray.tune.schedulers import ASHAScheduler
 
+from services.chassis.settings import TelemetrySettings
 from services.trainer.domain import Architecture, Method, SearchBudget, Step, TrainingFailed
 from services.trainer.plan import Plan
 from services.trainer.ray_cluster import absolute
 from services.trainer.ray_connection import connected, wait_for_room
 from services.trainer.ray_mailbox import Postman, open_mailbox
+from services.trainer.ray_telemetry import handed_over, worker_span
 from services.trainer.search_space import Direction, Trial, best_first, candidates
 from services.trainer.settings import RaySettings
 from services.trainer.training_events import Said, Stepped, Stopped, TrainingEvent
@@ -41,6 +43,7 @@ def search(
     should_stop: Callable[[], bool],
     *,
     direction: Direction = "any",
+    telemetry: TelemetrySettings | None = None,
 ) -> list[Trial]:
     """Tries settings near those of `plan` within a budget of trainings and seconds, and returns what was tried, best first. Blocking.
 
@@ -68,6 +71,7 @@ def search(
                         "plans": [replace(plan, settings=each, output_url=f"{plan.output_url}/search").to_json() for each in tried],
                         "mailbox": mailbox,
                         "threads": share.threads,
+                        "telemetry": handed_over(telemetry),
                     },
                     tune_config=tune.TuneConfig(
                         metric="validation_loss",
@@ -154,10 +158,11 @@ def _try(config: dict[str, Any]) -> None:
         f"{values.learning_rate_schedule}."
     ))  # fmt: skip
     # No checkpoints: a trial that dies is lost, which the search survives.
-    try:
-        train(plan.with_settings(checkpoint_steps=2**31), World(threads=config["threads"]), hear, postman.should_stop)
-    except Stopped:
-        return
+    with worker_span(config["telemetry"], "train trial", {"corella.training.trial": number + 1}):
+        try:
+            train(plan.with_settings(checkpoint_steps=2**31), World(threads=config["threads"]), hear, postman.should_stop)
+        except Stopped:
+            return
 
 
 class _StopFile(tune.Stopper):

@@ -6,7 +6,7 @@ Fields that a record does not have yet take their defaults, so that records of a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from functools import cache
 from typing import Any, TypeVar, cast, get_type_hints
 
@@ -39,6 +39,13 @@ def load_record(kind: type[T], stored: Mapping[str, str]) -> T:
     """The record of stored fields; what is not known is passed over."""
     adapters = _adapters(cast(Any, kind))
     return kind(**{name: adapters[name].validate_json(text) for name, text in stored.items() if name in adapters})
+
+
+def load_fields(kind: type, stored: Mapping[str, str]) -> dict[str, Any]:
+    """Some fields of a record; those that are not stored have their defaults. Fields without a default must be there if they are used."""
+    adapters = _adapters(kind)
+    defaults = {each.name: each.default for each in fields(kind) if each.default is not MISSING}
+    return defaults | {name: adapters[name].validate_json(text) for name, text in stored.items()}
 
 
 @cache

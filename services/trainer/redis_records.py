@@ -21,6 +21,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from services.chassis.identity import DEFAULT_TENANT
+from services.chassis.redis_spans import TracedRedis, name_scripts
 from services.trainer import redis_scripts as scripts
 from services.trainer.domain import (
     AdapterNotFound,
@@ -43,7 +44,7 @@ from services.trainer.domain import (
     ScheduleNotFound,
     Step,
 )
-from services.trainer.record_fields import dump_fields, dump_record, dump_whole, load_record, load_whole
+from services.trainer.record_fields import dump_fields, dump_record, dump_whole, load_fields, load_record, load_whole
 
 PREFIX = "{corella-trainer}:"
 JOBS, DATASETS = "jobs", "datasets"
@@ -54,7 +55,7 @@ T = TypeVar("T")
 
 def open_redis(url: str) -> Redis:
     """A client. Nothing is connected yet."""
-    return Redis.from_url(
+    return TracedRedis.from_url(
         url, decode_responses=True, socket_connect_timeout=2, socket_timeout=5, health_check_interval=10, retry=Retry(NoBackoff(), 0)
     )
 
@@ -82,6 +83,10 @@ class RedisRecords:
         self._cancel = redis.register_script(scripts.CANCEL)
         self._delete = redis.register_script(scripts.DELETE)
         self._unlock = redis.register_script(scripts.UNLOCK)
+        name_scripts({
+            "CREATE": self._create, "TAKE": self._take, "RENEW": self._renew, "UPDATE": self._update, "LEAVE": self._leave,
+            "CANCEL": self._cancel, "DELETE": self._delete, "UNLOCK": self._unlock,
+        })  # fmt: skip
 
     # Datasets
 
@@ -177,6 +182,12 @@ class RedisRecords:
         return jobs
 
     # Work
+
+    async def traceparent(self, lane: str, work_id: str) -> str:
+        """The trace that asked for a job or a dataset, in W3C's form; empty where it is not known."""
+        noun, kind = _NOUNS[lane]
+        stored = await self._run(self._redis.hget(f"{PREFIX}{noun}:{work_id}", "traceparent"))
+        return str(load_fields(kind, {"traceparent": stored})["traceparent"]) if stored else ""
 
     async def waiting(self, lane: str) -> int:
         """How many wait in a lane, those included whose worker died."""

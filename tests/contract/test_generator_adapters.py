@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from services.chassis.model_fingerprint import base_fingerprint
 
 CHAT = [pb.ChatMessage(role=pb.CHAT_ROLE_USER, text="What is the capital of France?")]
 PARIS = "The capital of France is Paris."
+TRAINED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SWITCH_SECONDS = 5.0
 START_SECONDS = 300.0
 
@@ -89,7 +91,7 @@ def adapted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adapted]:
     folder = tmp_path_factory.mktemp("adapters")
     files = make_adapters(folder / "made", {"one": 8, "two": 16, "large": 32})
     shelf = ShelfFolder(folder / "shelf")
-    versions = {version: shelf.put(version, files[version]) for version in ("one", "two")}
+    versions = {version: shelf.put(version, files[version], traceparent=TRAINED) for version in ("one", "two")}
     weights = shelf.file("one", "adapter_model.safetensors")
     right = weights.read_bytes()
     weights.write_bytes(right[:-1] + b"x")
@@ -132,6 +134,17 @@ def test_an_answer_and_what_is_kept_of_it_name_the_adapter(adapted: Adapted) -> 
     adapted.stub.CreateFeedback(pb.CreateFeedbackRequest(parent=answer, feedback=pb.Feedback(rating=pb.RATING_UP)), timeout=10)
     (record,) = adapted.stub.ListFeedback(pb.ListFeedbackRequest(), timeout=10).records
     assert record.adapter == name
+    spans = adapted.running.receiver.settled(events["started"].started.trace_id, 20, quiet_seconds=2)
+    for span in (next(span for span in spans if not span.parent_id), next(span for span in spans if span.name.startswith("chat "))):
+        assert (span.attributes["corella.adapter.name"], span.attributes["corella.adapter.job"]) == (name, "jobs/one")
+        assert [f"00-{link.trace_id}-{link.span_id}-01" for link in span.links] == [TRAINED]
+
+
+def test_metrics_do_not_grow_with_the_adapters(adapted: Adapted) -> None:
+    with urllib.request.urlopen(adapted.running.metrics_url, timeout=10) as response:
+        shown = response.read().decode()
+    assert 'corella_adapter_serving="adapter"' in shown
+    assert "adapters/default" not in shown
 
 
 def test_base_serving_and_candidate_write_beside_each_other(adapted: Adapted) -> None:

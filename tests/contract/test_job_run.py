@@ -4,6 +4,8 @@ job does with what they say, and what it does when it has to begin again."""
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -14,8 +16,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from span_recording import recorded_spans
+
 from services.chassis.errors import Unavailable
 from services.chassis.model_fingerprint import base_fingerprint
+from services.chassis.steps import current_traceparent, step
 from services.trainer import job_run, job_training
 from services.trainer.dataset_building import DatasetBuilding
 from services.trainer.dataset_keeping import described, store
@@ -130,8 +137,8 @@ class Shop:
     def train(self, training: Any, plan: Plan) -> Outcome:
         self.trained.append(plan)
         done = outcome(plan, self.folder)
-        for step in done.steps:
-            training._hear(Stepped(step, len(done.steps)))
+        for each in done.steps:
+            training._hear(Stepped(each, len(done.steps)))
             self.during()
             time.sleep(0.3)
             if training._reporter.should_stop:
@@ -193,11 +200,30 @@ async def test_a_good_candidate_is_accepted_and_serves(shop: Shop) -> None:
     assert job.state is JobState.SUCCEEDED, (job.message, (await shop.records.log_lines(job_id, 0, 99))[0])
     assert (await shop.shelf.serving()).adapter == job.adapter
     assert (await shop.records.version(job.adapter)).accepted
-    assert [step.step for step in await shop.records.steps(job_id)] == [1, 2, 3, 4]
+    assert [each.step for each in await shop.records.steps(job_id)] == [1, 2, 3, 4]
     judged = await shop.records.evaluation(job.evaluation_id)
     assert judged.accepted
     assert {each.way for each in judged.ways} == {"retrieval", "tuned", "both"}
     assert (await shop.shelf.read(f"jobs/{job_id}/report/report.md") or b"").startswith(b"# Accepted")
+
+
+async def test_a_job_is_one_trace_and_its_adapter_names_it(shop: Shop) -> None:
+    job_id = await shop.queue(adapter_id="support")
+    with recorded_spans() as spans, step("job run"):
+        run = current_traceparent()
+        assert await shop.drive(job_id)
+    job = await shop.records.job(job_id)
+    assert [spans.parent(spans.one(name)) for name in ("prepare", "train", "publish", "judge")] == ["job run"] * 4
+    attributes = spans.one("job run").attributes or {}
+    assert (attributes["corella.job.name"], attributes["corella.job.state"]) == (f"jobs/{job_id}", "succeeded")
+    assert attributes["corella.adapter.name"] == (spans.one("publish").attributes or {})["corella.adapter.name"] == job.adapter
+    assert (spans.one("judge").attributes or {})["corella.job.verdict"] == "accepted"
+    assert job.adapter.startswith("adapters/support/versions/")
+    _, _, _, version = job.adapter.split("/")
+    assert json.loads(await shop.shelf.read(f"adapters/support/{version}/manifest.json") or b"")["annotations"]["traceparent"] == run
+    # The job says twice a second that it lives; that is no part of its trace.
+    assert len([span for span in spans.all if span.name == "EVALSHA"]) < 12
+    assert "What does it say" not in spans.everything()
 
 
 async def test_a_bad_one_is_rejected_with_a_cause_and_nothing_serves(shop: Shop) -> None:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from opentelemetry.trace import format_span_id, format_trace_id
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from span_recording import recorded_spans
 
 from services.chassis.errors import InvalidArgument, Unavailable
 from services.trainer.domain import Dataset, FeedbackSource, JobSpec, JobState, Schedule, Trigger
@@ -102,13 +109,21 @@ async def test_enough_new_examples_start_a_run_and_the_count_begins_anew(records
     some = [feedback(BEGIN + 1), feedback(BEGIN + 2)]
     assert (await check(records, Feedback(*some), BEGIN + 10)).called == []
     assert (await records.schedule("weekly")).new_example_count == 2
-    woken = await check(records, Feedback(*some, feedback(BEGIN + 15)), BEGIN + 20)
+    with recorded_spans() as spans:
+        woken = await check(records, Feedback(*some, feedback(BEGIN + 15)), BEGIN + 20)
     assert woken.called == ["corella.trainer.build_dataset", "corella.trainer.run_job"]
     after = await records.schedule("weekly")
     assert (after.run_count, after.new_example_count, after.last_run_time) == (1, 0, BEGIN + 20)
     job = await records.job(after.last_job_id)
     assert (job.state, job.spec.adapter_id, job.schedule_id) == (JobState.QUEUED, "support", "weekly")
-    assert isinstance(await records.dataset(job.spec.dataset_id), Dataset)
+    dataset = await records.dataset(job.spec.dataset_id)
+    assert isinstance(dataset, Dataset)
+    # Both are done in the trace of this run.
+    assert job.traceparent == dataset.traceparent == await records.traceparent("jobs", job.id)
+    run = spans.one("run schedule")
+    assert run.parent is None
+    assert job.traceparent.split("-")[1:3] == [format_trace_id(run.context.trace_id), format_span_id(run.context.span_id)]
+    assert job.trace_id == format_trace_id(run.context.trace_id)
     assert (await check(records, Feedback(*some), BEGIN + 30)).called == []
 
 

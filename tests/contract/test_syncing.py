@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.trace import format_span_id, format_trace_id
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from span_recording import recorded_spans
 
 from services.chassis.operations import Operation, OperationState
 from services.chassis.operations_redis import RedisOperations
+from services.chassis.steps import step
 from services.retriever.access import EVERYONE, Access
 from services.retriever.connectors.connector import Found, PlaceRefused, PlaceUnreachable, Seen, Unchanged, Unreadable, Visit
 from services.retriever.documents import Documents, Incoming
@@ -608,3 +615,21 @@ async def test_a_document_deleted_by_hand_comes_back_with_the_next_sync(world: W
     assert len(await world.texts()) == 9
     assert counts(await world.sync()) == (1, 0, 0, 9, 0)
     assert await world.texts() == place.pages
+
+
+async def test_a_sync_and_its_documents_are_in_the_trace_of_the_call_that_asked_for_it(world: World) -> None:
+    with recorded_spans() as spans:
+        with step("CreateSource"):
+            await world.create()
+        # Whoever happens to wake the worker has nothing to do with it.
+        with step("process ingest"):
+            await world.work()
+        await world.syncing.idle()
+    call, synced = spans.one("CreateSource").context, spans.one("sync source")
+    assert spans.parent(synced) == "CreateSource"
+    assert (synced.attributes or {})["corella.sync.ended"] == "done"
+    documents, _, _ = await world.catalog.list_documents(CORPUS.id, None, 10, "")
+    assert documents
+    for document in documents:
+        trace_id, span_id = document.version.traceparent.split("-")[1:3]
+        assert (trace_id, span_id) == (format_trace_id(call.trace_id), format_span_id(synced.context.span_id))

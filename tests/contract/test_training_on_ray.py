@@ -15,11 +15,16 @@ from typing import Any
 
 import psutil
 import pytest
+from opentelemetry.trace import format_span_id
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from otlp_receiver import OtlpReceiver, otlp_receiver
+from span_recording import recorded_spans
 from tiny_training import make_plan
 
+from services.chassis.settings import TelemetrySettings
+from services.chassis.steps import step
 from services.trainer.domain import SearchBudget
 from services.trainer.leftovers import reap
 from services.trainer.ray_search import search
@@ -35,10 +40,12 @@ INTERVAL = 20
 class Driver:
     """A driver in a process group of its own, and what it has heard."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, receiver: OtlpReceiver) -> None:
+        self.receiver = receiver
         self.events = folder / "events.jsonl"
         self.events.touch()
-        self._command = [sys.executable, str(Path(__file__).parent / "training_driver.py"), str(folder / "plan.json"), str(self.events)]
+        script = str(Path(__file__).parent / "training_driver.py")
+        self._command = [sys.executable, script, str(folder / "plan.json"), str(self.events), receiver.endpoint]
         self._process: subprocess.Popen[bytes] | None = None
         self._log = folder / "driver.log"
 
@@ -83,9 +90,10 @@ class Driver:
 @pytest.fixture
 def driver(tmp_path: Path) -> Iterator[Driver]:
     """A driver that is not left behind."""
-    made = Driver(tmp_path)
-    yield made
-    made.kill()
+    with otlp_receiver() as receiver:
+        made = Driver(tmp_path, receiver)
+        yield made
+        made.kill()
     reap()
 
 
@@ -132,9 +140,16 @@ def test_a_killed_worker_and_a_killed_driver_cost_at_most_one_checkpoint_interva
     _, validation, losses, result = events[-1]
     assert len(losses) == len(alone.steps)
     assert losses[0] == pytest.approx(alone.steps[0].training_loss, rel=1e-3)
-    assert losses[:40] == pytest.approx([step.training_loss for step in alone.steps[:40]], rel=0.02)
+    assert losses[:40] == pytest.approx([each.training_loss for each in alone.steps[:40]], rel=0.02)
     assert validation == pytest.approx(alone.final_validation_loss, rel=0.05)
     assert (Path(result) / "adapter_model.safetensors").is_file()
+
+    # The attempt that ended well is one trace: both workers' spans below the driver's, though Ray ends their processes at once.
+    spans = driver.receiver.until(lambda spans: any(span.name == "train" for span in spans), 20)
+    trained = next(span for span in spans if span.name == "train")
+    workers = [span for span in spans if span.name == "train worker" and span.trace_id == trained.trace_id]
+    assert {(span.service, span.parent_id) for span in workers} == {("corella-trainer-ray-worker", trained.span_id)}
+    assert sorted(span.attributes["corella.worker.rank"] for span in workers) == [0, 1]
 
 
 @pytest.mark.slow
@@ -143,7 +158,14 @@ def test_a_search_finds_a_learning_rate_that_learns(tmp_path: Path) -> None:
     """Starts a Ray cluster. The plan's own rate learns next to nothing; the search is told to look higher."""
     plan = make_plan(tmp_path, learning_rate=3e-4, epochs=3.0)
     heard: list[TrainingEvent] = []
-    trials = search(plan, SearchBudget(trials=3, seconds=200), RaySettings(), heard.append, lambda: False, direction="higher")
+    budget = SearchBudget(trials=3, seconds=200)
+    with otlp_receiver() as receiver, recorded_spans(), step("search settings") as span:
+        telemetry = TelemetrySettings(otlp_endpoint=receiver.endpoint)
+        trials = search(plan, budget, RaySettings(), heard.append, lambda: False, direction="higher", telemetry=telemetry)
+        tried = [each for each in receiver.spans if each.name == "train trial"]
+    # Trials share processes, and those that are stopped early say so too.
+    assert {each.parent_id for each in tried} == {format_span_id(span.get_span_context().span_id)}
+    assert len({each.attributes["corella.training.trial"] for each in tried}) >= 1
     start = train(replace(plan, output_url=str(tmp_path / "alone")), World(threads=1)).final_validation_loss
     assert 1 <= len(trials) <= 3
     assert [trial.validation_loss for trial in trials] == sorted(trial.validation_loss for trial in trials)

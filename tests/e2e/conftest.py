@@ -18,8 +18,12 @@ from typing import Any
 import pytest
 
 from corella.client import Addresses, Corella
-from corella.local.home import Home, RunRecord
+from corella.local.home import Home, Ports, RunRecord
 from corella.local.processes import remains
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from otlp_receiver import OtlpReceiver, otlp_receiver
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "samples"
@@ -32,18 +36,21 @@ class Stack:
     """A running stack."""
 
     home: Home
+    receiver: OtlpReceiver
+    """Gets the spans of all processes and commands, and hands them on to the stack's own store."""
     secrets: Path = SECRETS
     """Folder of the deployment's secrets."""
     imports: Path = IMPORTS
     """Folder below which directories may be read."""
 
     def corella(
-        self, *arguments: str, ok: int | None = 0, text: str | None = None, timeout: float = 120
+        self, *arguments: str, ok: int | None = 0, text: str | None = None, timeout: float = 120, variables: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Runs the command against this stack. `ok` is the exit status expected; None: any."""
+        """Runs the command against this stack. `ok` is the exit status expected; None: any. `variables` are added to its environment."""
         done = subprocess.run(
             [str(Path(sys.executable).parent / "corella"), "--home", str(self.home.path), *arguments],
-            input=text or "", capture_output=True, text=True, timeout=timeout, env=environment(), cwd=ROOT, check=False,
+            input=text or "", capture_output=True, text=True, timeout=timeout, env=environment() | (variables or {}), cwd=ROOT,
+            check=False,
         )  # fmt: skip
         assert ok is None or done.returncode == ok, f"corella {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
@@ -102,9 +109,9 @@ def free_port_base() -> int:
     """A number after which the ports of a stack are free."""
     for base in range(20_000, 32_000, 50):
         try:
-            for offset in (1, 2, 3, 4, 10, 11):
+            for port in Ports.from_base(base).numbers().values():
                 with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", base + offset))
+                    probe.bind(("127.0.0.1", port))
         except OSError:
             continue
         return base
@@ -112,7 +119,14 @@ def free_port_base() -> int:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def receiver() -> Iterator[OtlpReceiver]:
+    """Where the spans of the whole stack go."""
+    with otlp_receiver() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, receiver: OtlpReceiver) -> Iterator[Stack]:
     """Everything, healthy. At the end everything is stopped, and nothing may be left."""
     home = Home(tmp_path_factory.mktemp("e2e") / "home")
     home.path.mkdir()
@@ -120,9 +134,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     IMPORTS.mkdir()
     # Prepared once by `make setup`.
     home.models.symlink_to(ROOT / ".corella/models")
-    made = Stack(home)
+    made = Stack(home, receiver)
     try:
-        made.corella("up", "--detach", "--port-base", str(free_port_base()), timeout=400)
+        # Commands find it in the record of the run.
+        traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
+        made.corella("up", "--detach", "--port-base", str(free_port_base()), timeout=400, variables=traced)
+        receiver.forward_to = f"127.0.0.1:{made.record().ports['traces']}"
         run_id = made.record().run_id
         yield made
         made.corella("down", timeout=120)

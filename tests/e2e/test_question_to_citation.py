@@ -52,7 +52,7 @@ def assert_opens(uri: str) -> None:
 def test_everything_is_healthy_after_up(stack: Any) -> None:
     [told] = stack.json("status")
     assert told["healthy"]
-    assert [process["state"] for process in told["local"]["processes"]] == ["healthy"] * 10
+    assert [process["state"] for process in told["local"]["processes"]] == ["healthy"] * 11
     assert all(process["memory_bytes"] > 0 for process in told["local"]["processes"])
 
 

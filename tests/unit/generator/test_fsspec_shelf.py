@@ -92,6 +92,24 @@ async def test_a_state_that_cannot_be_read_is_refused(stage: Stage, raw: bytes) 
         await stage.shelf.desired()
 
 
+@pytest.mark.parametrize(
+    ("noted", "taken"),
+    [
+        (
+            {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ),
+        ({"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\nmore"}, ""),
+        ({"traceparent": "somewhere"}, ""),
+        ({}, ""),
+    ],
+)
+async def test_a_version_knows_the_span_of_the_run_that_trained_it(stage: Stage, noted: dict[str, str], taken: str) -> None:
+    stage.publish(stage.files(), **noted)
+    adapter, _ = await stage.shelf.fetch(NAME)
+    assert adapter.traceparent == taken
+
+
 async def test_a_version_comes_over_whole_and_is_not_copied_twice(stage: Stage) -> None:
     digest = stage.publish(stage.files())
     adapter, folder = await stage.shelf.fetch(NAME, digest)

@@ -61,6 +61,23 @@ def test_an_engine_loads_safetensors_and_no_code_of_the_model() -> None:
     assert "worker_cls" not in arguments
 
 
+def test_the_highest_rank_can_be_said_by_a_variable_and_is_one_that_vllm_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORELLA_GENERATOR_VLLM__MAX_LORA_RANK", "64")
+    assert GeneratorSettings().vllm.max_lora_rank == 64
+    monkeypatch.setenv("CORELLA_GENERATOR_VLLM__MAX_LORA_RANK", "12")
+    with pytest.raises(ValidationError, match="max_lora_rank"):
+        GeneratorSettings()
+
+
+def test_a_model_may_be_held_by_several_gpus_whose_memory_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the chart says it: an empty `kv_cache_gib` can only be said in JSON, beside which other variables hold."""
+    monkeypatch.setenv("CORELLA_GENERATOR_VLLM", '{"kv_cache_gib": null}')
+    monkeypatch.setenv("CORELLA_GENERATOR_VLLM__TENSOR_PARALLEL_SIZE", "2")
+    arguments = engine_arguments(GeneratorSettings().vllm, 8)
+    assert arguments["tensor_parallel_size"] == 2
+    assert "kv_cache_memory_bytes" not in arguments
+
+
 def test_an_engine_for_adapters_has_a_slot_for_each_and_never_reads_one_again() -> None:
     arguments = engine_arguments(VllmSettings(max_lora_rank=32), 8, 4)
     assert (arguments["max_lora_rank"], arguments["max_loras"], arguments["max_cpu_loras"]) == (32, 4, 4)
@@ -84,3 +101,13 @@ def test_an_openai_engine_serves_no_adapters_of_a_shelf() -> None:
 
 def test_the_address_of_the_store_is_not_shown() -> None:
     assert "15061" not in repr(GeneratorSettings())
+
+
+def test_the_rank_of_adapters_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There it is text; a chart and a shell have nothing else."""
+    monkeypatch.setenv("CORELLA_GENERATOR_VLLM__MAX_LORA_RANK", "32")
+    assert GeneratorSettings().vllm.max_lora_rank == 32
+    for wrong in ("12", "many"):
+        monkeypatch.setenv("CORELLA_GENERATOR_VLLM__MAX_LORA_RANK", wrong)
+        with pytest.raises(ValidationError, match="max_lora_rank"):
+            GeneratorSettings()

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from span_recording import recorded_spans
+
 from services.chassis.errors import CorellaError, InvalidArgument, Unimplemented
 from services.generator.domain import (
+    BASE,
     Adapter,
     AdaptersOff,
     ContextTooLong,
@@ -23,6 +29,7 @@ from services.generator.domain import (
 )
 from services.generator.openai_engine import OpenAiEngine
 from services.generator.settings import OpenAiSettings
+from services.generator.writing import Writing
 
 CHAT = (Message("system", "Answer."), Message("user", "How long?"))
 OPTIONS = GenerationOptions(max_tokens=32, temperature=0.5, top_p=0.9, seed=7)
@@ -105,6 +112,32 @@ async def test_the_text_streams_with_its_counts(server: tuple[Server, OpenAiEngi
     last = found[-1]
     assert (last.prompt_tokens, last.cached_prompt_tokens, last.completion_tokens) == (21, 16, 5)
     assert last.finish_reason is FinishReason.STOP
+
+
+async def test_the_server_can_go_on_with_the_trace_of_the_text(server: tuple[Server, OpenAiEngine]) -> None:
+    speaking, engine = server
+    with recorded_spans() as spans:
+        writing = Writing(engine, CHAT, OPTIONS, "answer", BASE)
+        assert "".join([piece async for piece in writing.pieces()]) == "36 months"
+    chat = spans.one("chat m")
+    head = speaking.requests[0][0].lower()
+    assert f"traceparent: 00-{chat.context.trace_id:032x}-{chat.context.span_id:016x}-" in head
+    assert (chat.attributes["server.address"], f":{chat.attributes['server.port']}\r\n" in head) == ("127.0.0.1", True)
+    assert chat.attributes["gen_ai.request.seed"] == OPTIONS.seed
+    assert chat.attributes["gen_ai.usage.cache_read.input_tokens"] == 16
+    # When that server began and had its first token, nobody here knows.
+    assert chat.attributes["gen_ai.response.time_to_first_chunk"] > 0
+    assert len(spans.all) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "port"),
+    [("https://user:secret@models.example.com/v1?key=secret", "models.example.com", 443), ("http://[::1]:8000/v1", "::1", 8000)],
+)
+async def test_spans_name_the_server_without_its_secrets(url: str, address: str, port: int) -> None:
+    engine = OpenAiEngine(OpenAiSettings(base_url=url, model="m"))
+    assert engine.server == {"server.address": address, "server.port": port}
+    await engine.close()
 
 
 async def test_chat_and_options_are_sent_on(server: tuple[Server, OpenAiEngine]) -> None:

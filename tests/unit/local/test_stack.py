@@ -99,6 +99,31 @@ def test_the_trainers_processes_meet_in_the_same_queue_shelf_and_model(
     assert f"{settings.base_model_folder}" == environments["generator"]["CORELLA_GENERATOR_VLLM__MODEL_FOLDER"]
 
 
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_process_sends_its_traces_to_the_runs_own_store_and_has_a_port_for_its_metrics(
+    name: str, environments: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telemetry = settings_of(name, environments[name], monkeypatch).telemetry
+    assert telemetry.otlp_endpoint == f"http://127.0.0.1:{PORTS.traces}"
+    assert telemetry.metrics_port == PORTS.metrics[name]
+
+
+def test_no_two_processes_share_a_port(home: Home) -> None:
+    numbers = list(PORTS.numbers().values())
+    assert len(numbers) == len(set(numbers))
+    assert {PORTS.traces - 61000, *(port - 61000 for port in PORTS.metrics.values())} == {12, *range(21, 29)}
+
+
+@pytest.mark.parametrize("given", ["http://collector:4317", ""])
+def test_where_the_caller_says_where_traces_go_they_go_there(home: Home, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    """Empty: nowhere."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://common:4317")
+    monkeypatch.setenv("CORELLA_RETRIEVER_TELEMETRY__OTLP_ENDPOINT", given)
+    specs = {spec.name: spec.environment for spec in local_stack(home, PORTS)}
+    assert {specs[name]["CORELLA_RETRIEVER_TELEMETRY__OTLP_ENDPOINT"] for name in ("retriever", "worker", "retriever-beat")} == {given}
+    assert specs["generator"]["CORELLA_GENERATOR_TELEMETRY__OTLP_ENDPOINT"] == "http://common:4317"
+
+
 def test_training_may_use_every_core(environments: dict[str, dict[str, str]]) -> None:
     assert "OMP_NUM_THREADS" not in environments["trainer-worker"]
 
@@ -125,7 +150,7 @@ def test_each_process_waits_only_for_processes_that_exist_and_in_no_circle(home:
 def test_stores_are_stopped_after_those_who_write_to_them(home: Home) -> None:
     turns = {spec.name: spec.stop_turn for spec in local_stack(home, PORTS)}
     for name in ("generator", "retriever", "worker", "retriever-beat", "embedder", "trainer", "trainer-worker", "trainer-beat"):
-        assert turns[name] < min(turns["valkey"], turns["milvus"])
+        assert turns[name] < min(turns["valkey"], turns["milvus"], turns["traces"])
 
 
 def test_nothing_is_looked_up_or_reported_elsewhere() -> None:
@@ -134,8 +159,8 @@ def test_nothing_is_looked_up_or_reported_elsewhere() -> None:
 
 
 def test_two_stacks_fit_beside_each_other() -> None:
-    first, second = Ports.from_base(15050).numbers().values(), Ports.from_base(15070).numbers().values()
-    assert len({*first, *second}) == 12
+    first, second = Ports.from_base(15050).numbers().values(), Ports.from_base(15100).numbers().values()
+    assert len({*first, *second}) == len(first) + len(second)
 
 
 def test_no_outgoing_connection_can_hold_a_default_port() -> None:
