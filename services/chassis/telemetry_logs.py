@@ -10,6 +10,7 @@ import structlog
 from opentelemetry import trace
 
 from services.chassis.settings import TelemetrySettings
+from services.chassis.tracebacks import without_text
 
 
 def get_logger(name: str) -> Any:
@@ -26,7 +27,7 @@ def setup_logging(service: str, settings: TelemetrySettings) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _add_trace,
-        structlog.processors.format_exc_info,
+        structlog.processors.format_exc_info if settings.capture_text else structlog.processors.ExceptionRenderer(_without_text),
     ]
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -56,6 +57,10 @@ def setup_logging(service: str, settings: TelemetrySettings) -> None:
     structlog.contextvars.bind_contextvars(service=service)
     for noisy in ("httpx", "urllib3", "pymilvus", "asyncio"):
         logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
+
+
+def _without_text(exc_info: Any) -> str:
+    return without_text(exc_info[1])
 
 
 def _add_trace(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:

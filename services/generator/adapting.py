@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from services.chassis.errors import CorellaError
 from services.chassis.steps import add_link, step
-from services.chassis.telemetry import get_logger, meter
+from services.chassis.telemetry import SECONDS, get_logger, meter
 from services.generator.domain import BASE, BASE_NAME, Adapter, AdapterRefused, AdaptersOff, QueueFull, ShelfUnavailable
 from services.generator.ports import AdapterHost, DesiredAdapter, Shelf
 
@@ -25,7 +25,10 @@ _refused = meter.create_counter(
 )
 _switched = meter.create_counter("corella.generator.adapter.switched", unit="{switch}", description="Changes of what serves.")
 _load_seconds = meter.create_histogram(
-    "corella.generator.adapter.load.duration", unit="s", description="Time to fetch, check and load one."
+    "corella.generator.adapter.load.duration",
+    unit="s",
+    description="Time to fetch, check and load one.",
+    explicit_bucket_boundaries_advisory=SECONDS,
 )
 
 _MAX_WAIT_SECONDS = 15.0

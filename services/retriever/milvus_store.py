@@ -140,7 +140,10 @@ class MilvusStore:
         return sorted((corpus for corpus in found if corpus is not None), key=lambda corpus: corpus.id)
 
     async def drop(self, corpus_id: str) -> None:
-        """Deletes a corpus with everything in it; what an interrupted creation or deletion left behind as well."""
+        """Deletes a corpus with everything in it; what an interrupted creation or deletion left behind as well.
+
+        Raises `StoreUnavailable` when Milvus still knows it afterwards: a deletion that is only believed would answer questions.
+        """
         alias = layout.alias_of(corpus_id)
         self._known.pop(corpus_id, None)
 
@@ -149,10 +152,13 @@ class MilvusStore:
             client.drop_alias(alias, timeout=timeout)
             client.drop_collection(collection, timeout=timeout)
 
-        try:
+        def left(client: MilvusClient, timeout: float) -> bool:
+            return alias in client.list_aliases(timeout=timeout)["aliases"]
+
+        with suppress(CorpusNotFound):
             await self._call("drop_collection", alias, remove)
-        except CorpusNotFound:
-            return
+        if await self._call("list_aliases", "", left):
+            raise StoreUnavailable("The store of passages (Milvus) still knows the corpus after it was deleted; delete it again.")
 
     async def indexes(self, corpus_id: str) -> list[Corpus]:
         """The corpus with each index that there is of it, in no particular order: also with one that is about to be dropped."""

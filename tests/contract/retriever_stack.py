@@ -32,6 +32,7 @@ from corella.v1 import embedder_pb2, embedder_pb2_grpc, operation_pb2
 from corella.v1 import retriever_pb2 as pb
 from corella.v1.retriever_pb2_grpc import RetrieverServiceStub
 from corella.v1.source_pb2_grpc import SourceServiceStub
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 90.0
@@ -190,14 +191,14 @@ class RetrieverStack:
 
     def wait(self, operation: operation_pb2.Operation, seconds: float = 60.0) -> operation_pb2.Operation:
         """The operation once it has ended."""
-        ends_at = time.monotonic() + seconds
+        ends_at = time.monotonic() + seconds * PATIENCE
         while time.monotonic() < ends_at:
             timeout = duration_pb2.Duration(seconds=5)
             request = pb.WaitOperationRequest(name=operation.name, timeout=timeout)
             operation = self.stub.WaitOperation(request, timeout=CALL_SECONDS, wait_for_ready=True).operation
             if operation.HasField("end_time"):
                 return operation
-        raise AssertionError(f"did not end within {seconds} s:\n{operation}\n{self.log('worker')[-3000:]}")
+        raise AssertionError(f"did not end within {seconds * PATIENCE} s:\n{operation}\n{self.log('worker')[-3000:]}")
 
     def fill(self, corpus_id: str, documents: Sequence[Document], **fields: Any) -> operation_pb2.Operation:
         """Makes a corpus and waits until the documents are in it."""

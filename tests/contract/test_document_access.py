@@ -17,6 +17,7 @@ from corella.errors import RpcFailure
 from corella.v1 import operation_pb2
 from corella.v1 import retriever_pb2 as pb
 from services.retriever.names import document_id
+from tests.waiting import until
 
 PREFIX = "{corella:retriever}:"
 CALLERS = {
@@ -62,11 +63,11 @@ class As:
         return self("IngestDocuments", parts()).operation
 
     def wait(self, operation: operation_pb2.Operation) -> operation_pb2.Operation:
-        ends_at = time.monotonic() + 60
-        while not operation.HasField("end_time"):
-            assert time.monotonic() < ends_at
-            operation = self("WaitOperation", pb.WaitOperationRequest(name=operation.name)).operation
-        return operation
+        def ended() -> operation_pb2.Operation | None:
+            shown = self("WaitOperation", pb.WaitOperationRequest(name=operation.name)).operation
+            return shown if shown.HasField("end_time") else None
+
+        return until(ended, 60)
 
     def fill(self, corpus: str, *documents: Handed, **fields: Any) -> None:
         self.create(corpus, **fields)
@@ -349,17 +350,12 @@ def test_a_retriever_killed_in_the_middle_of_a_change_completes_it(stack: Retrie
     request = pb.UpdateDocumentAccessRequest(name=name_of("killed", INNER), access=BOARD)
     metadata = [("authorization", "Bearer anna-token")]
     waiting = stack.stub.UpdateDocumentAccess.future(request, timeout=CALL_SECONDS, metadata=metadata)
-    ends_at = time.monotonic() + 10
-    while not valkey.zscore(f"{PREFIX}regranting", f"acme.killed/{document_id(INNER)}"):
-        assert time.monotonic() < ends_at
+    until(lambda: valkey.zscore(f"{PREFIX}regranting", f"acme.killed/{document_id(INNER)}"), 10)
     stack.kill("retriever")
     assert waiting.exception() is not None
     valkey.delete(lock)
     stack.start_retriever()
-    started = time.monotonic()
-    while INNER in bob.found("killed", "falcon"):
-        assert time.monotonic() - started < 15
-        time.sleep(0.1)
+    until(lambda: INNER not in bob.found("killed", "falcon"), 15)
     assert anna.found("killed", "falcon") == {OPEN, INNER, PAY}
     assert valkey.zcard(f"{PREFIX}regranting") == 0
 

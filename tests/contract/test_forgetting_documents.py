@@ -28,6 +28,7 @@ from corella.v1.generator_pb2_grpc import GeneratorServiceStub
 from corella.v1.retriever_pb2_grpc import RetrieverServiceServicer, add_RetrieverServiceServicer_to_server
 from services.chassis.acting import CALLER_KEY, encode
 from services.chassis.identity import Caller
+from tests.waiting import until
 
 CORPUS = "corpora/manuals"
 WARRANTY, BATTERY = f"{CORPUS}/documents/warranty", f"{CORPUS}/documents/battery"
@@ -169,16 +170,6 @@ def meta(caller: Caller) -> list[tuple[str, str | bytes]]:
     return [(CALLER_KEY, encode(caller))]
 
 
-def within(seconds: float, holds: Callable[[], bool]) -> bool:
-    """Whether something comes true in time."""
-    ends = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > ends:
-            return False
-        time.sleep(0.2)
-    return True
-
-
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     documents = Documents()
@@ -251,7 +242,7 @@ def test_the_sweep_forgets_without_being_told_and_over_a_kill(stage: Stage) -> N
     stage.kill()
     stage.documents.away = False
     stage.start()
-    assert within(20, lambda: not any(stage.left(WARRANTY).values()))
+    until(lambda: not any(stage.left(WARRANTY).values()), 20)
     assert "36 months" not in stage.kept()
     assert stage.left(BATTERY)["turns of conversations"] == 2
     assert [stage.turns(caller) for caller in (ANN, BOB)] == [["How long does charging the battery take?"]] * 2
@@ -274,7 +265,7 @@ def test_a_forgetting_that_is_killed_half_way_is_finished_by_the_next(stage: Sta
     stage.documents.there.discard(WARRANTY)
     request = pb.ForgetDocumentRequest(name=WARRANTY)
     forgetting = stage.stub.ForgetDocument.future(request, timeout=30, metadata=meta(WRITER))
-    assert within(20, lambda: client.zcard(index) < 2800)
+    until(lambda: client.zcard(index) < 2800, 20)
     stage.kill()
     assert forgetting.exception() is not None
     stage.start()

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -22,6 +22,7 @@ from corella.errors import RpcFailure
 from corella.v1 import generator_pb2 as pb
 from corella.v1.generator_pb2_grpc import GeneratorServiceStub
 from services.chassis.model_fingerprint import base_fingerprint
+from tests.waiting import until
 
 CHAT = [pb.ChatMessage(role=pb.CHAT_ROLE_USER, text="What is the capital of France?")]
 PARIS = "The capital of France is Paris."
@@ -56,7 +57,7 @@ class Adapted:
         """Says what is to serve, and waits until it does."""
         name, digest = self.versions[version] if version else ("", "")
         self.shelf.serve(name, digest)
-        assert until(lambda: self.serving() == name, SWITCH_SECONDS)
+        until(lambda: self.serving() == name, SWITCH_SECONDS, f"serving {name!r}", patience=1)
 
     def refusal(self, name: str) -> RpcFailure:
         """What a request that names a version is told."""
@@ -68,16 +69,6 @@ class Adapted:
         """Whether the process has logged that it does not serve what is to serve."""
         lines = self.running.log.read_text(errors="replace").splitlines()
         return any("adapter_not_served" in line and f'"{name}"' in line for line in lines)
-
-
-def until(holds: Callable[[], bool], seconds: float) -> bool:
-    """Whether it comes true in time."""
-    ends = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > ends:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def settings(shelf: ShelfFolder, cache: Path) -> dict[str, str]:
@@ -102,7 +93,7 @@ def adapted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adapted]:
     ):
         made = Adapted(running, GeneratorServiceStub(channel), shelf, files)
         made.versions = versions
-        assert until(lambda: made.refused(versions["one"][0]) or running.process.poll() is not None, START_SECONDS), running.log.read_text()
+        until(lambda: made.refused(versions["one"][0]) or running.process.poll() is not None, 100, "the refusal")
         with pytest.raises(grpc.FutureTimeoutError):
             grpc.channel_ready_future(channel).result(timeout=2)
         weights.write_bytes(right)
@@ -248,7 +239,7 @@ def test_a_version_that_is_not_right_is_refused_while_the_old_one_goes_on(adapte
     one, _ = adapted.versions["one"]
     adapted.serve("one")
     shelf.serve(name, digest)
-    assert until(lambda: adapted.refused(name), SWITCH_SECONDS)
+    until(lambda: adapted.refused(name), SWITCH_SECONDS)
     assert adapted.complete()[1] == one
     adapted.serve("one")
     if wrong != "digest":

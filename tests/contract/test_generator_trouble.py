@@ -6,7 +6,6 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from generator_process import RunningGenerator, running_generator, wait_until_se
 from corella.errors import RpcFailure
 from corella.v1 import generator_pb2 as pb
 from corella.v1.generator_pb2_grpc import GeneratorServiceStub
+from tests.waiting import until
 
 QUESTION = "How long is the warranty period of the Falcon X200?"
 # Counting, with the likeliest token each time: a text that is sampled ends early on one processor and not on another.
@@ -27,23 +27,13 @@ LONG = pb.CompleteRequest(
 )
 
 
-def until(holds: Callable[[], bool], seconds: float) -> bool:
-    """Whether it comes true in time."""
-    ends = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > ends:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 def test_clients_that_leave_stop_the_model_and_too_many_are_told_to_come_back(generator_stub: GeneratorServiceStub) -> None:
     """The engine writes four texts at once and four wait. Eight long ones would keep it busy for minutes if leaving did not end them.
 
     Twelve are sent, and those told to come back are what shows that it is full: how soon a text ends by itself differs between processors.
     """
     calls = [generator_stub.Complete(LONG, timeout=100) for _ in range(12)]
-    assert until(lambda: any(map(_was_refused, calls)), 10)
+    until(lambda: any(map(_was_refused, calls)), 10)
     for refused in filter(_was_refused, calls):
         said = RpcFailure.from_rpc_error(refused)
         assert said.reason == "QUEUE_FULL"
@@ -53,7 +43,7 @@ def test_clients_that_leave_stop_the_model_and_too_many_are_told_to_come_back(ge
         call.cancel()
     left = time.monotonic()
     short = pb.CompleteRequest(messages=LONG.messages, generation=pb.GenerationOptions(max_tokens=1))
-    assert until(lambda: _is_taken(generator_stub, short), 1)
+    until(lambda: _is_taken(generator_stub, short), 1)
     assert time.monotonic() - left < 3
 
 
@@ -130,7 +120,7 @@ def test_a_store_that_hangs_degrades_the_memory_and_not_the_answer(
     def recalled() -> bool:
         return next(iter(generator_stub.Ask(request, timeout=60))).started.memory_state == pb.MEMORY_STATE_RECALLED
 
-    assert until(recalled, 10)
+    until(recalled, 10)
 
 
 @pytest.mark.slow
@@ -138,10 +128,10 @@ def test_killed_while_it_starts_it_leaves_no_process_behind(tmp_path: Path) -> N
     """Slow: the engine's processes must be there before it is killed."""
     with running_generator(tmp_path) as running:
         parent = psutil.Process(running.process.pid)
-        assert until(lambda: any(child.name().startswith("VLLM::EngineCor") for child in parent.children(recursive=True)), 100)
+        until(lambda: any(child.name().startswith("VLLM::EngineCor") for child in parent.children(recursive=True)), 100)
         children = parent.children(recursive=True)
         running.process.kill()
-        assert until(lambda: not any(_lives(child) for child in children), 5)
+        until(lambda: not any(_lives(child) for child in children), 5)
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ from services.retriever.redis_indexing import RedisIndexing
 from services.retriever.reindexing import Reindexing
 from services.retriever.settings import WorkerSettings
 from services.retriever.structure import StructuredDocument
+from tests.waiting import PATIENCE
 
 CORPUS = "acme.plans"
 LONG = " ".join(["word"] * 60)
@@ -364,7 +365,7 @@ async def test_whatever_happens_in_whichever_order_both_indexes_are_right_in_the
             return not noted.operation and not noted.lacking[0] and {each.state for each in documents} <= {DocumentState.ACTIVE}
 
         async def check() -> None:
-            ends_at = time.monotonic() + 60
+            ends_at = time.monotonic() + 60 * PATIENCE
             while not await at_rest():
                 assert not task.done(), task
                 assert time.monotonic() < ends_at, await asked.indexing.get(CORPUS)

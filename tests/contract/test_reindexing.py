@@ -9,7 +9,7 @@ import re
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +21,7 @@ from retriever_stack import CALL_SECONDS, RetrieverStack, ToyEmbedder, failure
 
 from corella.v1 import operation_pb2
 from corella.v1 import retriever_pb2 as pb
+from tests.waiting import until
 
 OLD, NEW, THIRD = "0123456789abcdef", "fedcba9876543210", "00000000deadbeef"
 SUCCEEDED = operation_pb2.OPERATION_STATE_SUCCEEDED
@@ -118,13 +119,6 @@ def page(number: int, word: str = "") -> tuple[str, str]:
     return uri(number), f"# Page {number}\n\nnumber{number} {word} {filler}.\n\n{filler}.\n"
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    ends_at = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends_at
-        time.sleep(0.05)
-
-
 @contextmanager
 def questions(world: World, corpus: str) -> Iterator[list[pb.SearchResponse]]:
     """Asks all the time, in every mode: never an error, never nothing found. Gives what was answered."""
@@ -205,7 +199,7 @@ def test_what_changes_during_the_build_is_right_after_the_switch_and_after_a_rol
         assert stack.wait(changes).succeeded_count == 3
         assert (ended.state, ended.failed_count) == (SUCCEEDED, 0)
         assert ended.succeeded_count == ended.total_count >= 22
-        wait_for(lambda: answers[-1].embedding_model_fingerprint == NEW)
+        until(lambda: answers[-1].embedding_model_fingerprint == NEW)
     assert {answer.embedding_model_fingerprint for answer in answers} == {OLD, NEW}
     kept = {uri(1), uri(100), uri(101)}
     words = {"changedword": {uri(1)}, "addedword": {uri(100), uri(101)}, "number5": set(), "number8": set(), "number9": set()}
@@ -225,7 +219,7 @@ def test_what_changes_during_the_build_is_right_after_the_switch_and_after_a_rol
     assert stack.corpus(corpus).indexes[1].pending_document_count > 0
     with questions(world, corpus):
         assert stack.wait(world.roll_back(corpus)).state == SUCCEEDED
-        wait_for(lambda: stack.corpus(corpus).embedding_model_fingerprint == OLD)
+        until(lambda: stack.corpus(corpus).embedding_model_fingerprint == OLD)
     check(world, corpus, OLD, words)
     documents = {document.name.rpartition("/")[2] for document in stack.documents(corpus).values()}
     lying = world.rows(corpus)
@@ -259,8 +253,8 @@ def test_nothing_is_built_that_is_there_and_nothing_is_rolled_back_that_was_not(
     check(world, corpus, OLD, {"number3": {uri(3)}})
     # Of an index that was to be lazy the vectors come later.
     assert stack.wait(world.reindex(corpus, embedding_mode=pb.EMBEDDING_MODE_LAZY)).state == SUCCEEDED
-    wait_for(lambda: stack.corpus(corpus).embedding_mode == pb.EMBEDDING_MODE_LAZY)
-    wait_for(lambda: stack.corpus(corpus).embedded_chunk_count == stack.corpus(corpus).chunk_count > 0)
+    until(lambda: stack.corpus(corpus).embedding_mode == pb.EMBEDDING_MODE_LAZY)
+    until(lambda: stack.corpus(corpus).embedded_chunk_count == stack.corpus(corpus).chunk_count > 0)
     assert len(world.rows(corpus)) == 2
 
 
@@ -273,12 +267,12 @@ def test_cancelling_drops_what_was_built_and_the_corpus_answers_as_before(world:
     ended = world.stub("CancelOperation", pb.CancelOperationRequest(name=operation.name)).operation
     assert ended.state == operation_pb2.OPERATION_STATE_CANCELLED
     assert ended.succeeded_count + ended.cancelled_count == ended.total_count == 20
-    wait_for(lambda: len(world.rows(corpus)) == 1)
+    until(lambda: len(world.rows(corpus)) == 1)
     world.present.seconds_per_text = 0.0
     check(world, corpus, OLD, {"number3": {uri(3)}})
     assert len(stack.corpus(corpus).indexes) == 1
     assert stack.wait(world.reindex(corpus)).state == SUCCEEDED
-    wait_for(lambda: stack.corpus(corpus).embedding_model_fingerprint == NEW)
+    until(lambda: stack.corpus(corpus).embedding_model_fingerprint == NEW)
     check(world, corpus, NEW, {"number3": {uri(3)}})
     world.stub("DeleteCorpus", pb.DeleteCorpusRequest(name=f"corpora/{corpus}", force=True))
     assert world.rows(corpus) == {}
@@ -295,7 +289,7 @@ def test_an_index_of_a_model_that_no_embedder_has_is_refused(world: World) -> No
     assert find(world, corpus, "number3") == {uri(3)}
     # Indexing it anew helps, and going back is refused as searching was.
     assert stack.wait(world.reindex(corpus)).state == SUCCEEDED
-    wait_for(lambda: stack.corpus(corpus).embedding_model_fingerprint == NEW)
+    until(lambda: stack.corpus(corpus).embedding_model_fingerprint == NEW)
     check(world, corpus, NEW, {"number3": {uri(3)}})
     stack.wait(stack.ingest(corpus, [page(4, "changed")]))
     ended = stack.wait(world.roll_back(corpus))
@@ -321,9 +315,9 @@ def test_killed_anywhere_it_goes_on_and_the_alias_points_to_a_whole_index(world:
         stack.ingest(corpus, [page(20 + done, f"after{name}")])
     ended = stack.wait(operation)
     assert (ended.state, ended.failed_count, ended.succeeded_count) == (SUCCEEDED, 0, ended.total_count)
-    wait_for(lambda: stack.corpus(corpus).embedding_model_fingerprint == NEW)
+    until(lambda: stack.corpus(corpus).embedding_model_fingerprint == NEW)
     changed = {"afterworker": {uri(21)}, "aftermilvus": {uri(28)}, "afterretriever": {uri(32)}}
-    wait_for(lambda: all(find(world, corpus, word) == uris for word, uris in changed.items()))
+    until(lambda: all(find(world, corpus, word) == uris for word, uris in changed.items()))
     check(world, corpus, NEW, {"number3": {uri(3)}, **changed})
 
 
@@ -339,6 +333,6 @@ def test_a_worker_killed_around_the_switch_is_replaced_and_the_switch_is_made(wo
         stack.start_worker()
         assert stack.wait(operation).state == SUCCEEDED
         assert find(world, corpus, "number3") == {uri(3)}
-        wait_for(lambda: [index.state for index in stack.corpus(corpus).indexes] == [pb.INDEX_STATE_SERVING, pb.INDEX_STATE_PREVIOUS])
-    wait_for(lambda: len(world.rows(corpus)) == 2)
+        until(lambda: [index.state for index in stack.corpus(corpus).indexes] == [pb.INDEX_STATE_SERVING, pb.INDEX_STATE_PREVIOUS])
+    until(lambda: len(world.rows(corpus)) == 2)
     assert len({frozenset(rows) for rows in world.rows(corpus).values()}) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import grpc
 import pytest
@@ -14,6 +14,7 @@ from retriever_stack import CALL_SECONDS, RetrieverStack, ToyEmbedder, failure
 
 from corella.v1 import operation_pb2
 from corella.v1 import retriever_pb2 as pb
+from tests.waiting import until
 
 PREFIX = "{corella:retriever}:"
 
@@ -34,13 +35,6 @@ def pages(count: int) -> list[tuple[str, str]]:
 def wait_until_done(stack: RetrieverStack, operation: operation_pb2.Operation, count: int) -> operation_pb2.Operation:
     request = pb.WaitOperationRequest(name=operation.name, until_done_count_exceeds=count - 1)
     return stack.stub.WaitOperation(request, timeout=CALL_SECONDS, wait_for_ready=True).operation
-
-
-def wait_for(condition: Callable[[], bool], seconds: float) -> None:
-    ends_at = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends_at
-        time.sleep(0.05)
 
 
 def check_whole(stack: RetrieverStack, corpus: str, count: int) -> None:
@@ -104,10 +98,10 @@ def test_a_document_that_loses_three_workers_is_set_aside_and_the_others_go_on(
     try:
         operation = toy_stack.ingest("poison", [(poison, "# Poison\n\nkills\n")])
         for attempt in range(1, 4):
-            wait_for(lambda attempt=attempt: toy_embedder.calls_begun == attempt, 20)
+            until(lambda attempt=attempt: toy_embedder.calls_begun == attempt, 20)
             toy_stack.kill("worker")
             toy_stack.start_worker()
-        wait_for(lambda: toy_stack.documents("poison")[poison].state == pb.DOCUMENT_STATE_FAILED, 20)
+        until(lambda: toy_stack.documents("poison")[poison].state == pb.DOCUMENT_STATE_FAILED, 20)
     finally:
         toy_embedder.seconds_per_text = 0.0
     ended = toy_stack.wait(operation)

@@ -294,8 +294,8 @@ def _states(standing: Standing) -> list[tuple[float, object]]:
 
 
 async def test_an_index_that_is_built_anew_names_the_call_that_asked_for_it(retriever: Retriever) -> None:
-    await retriever.create("anew")
-    await hand_in(retriever, "anew", "a", f"# a\n\n{MARKER}.\n")
+    await retriever.create("anew-model")
+    await hand_in(retriever, "anew-model", "a", f"# a\n\n{MARKER}.\n")
     await retriever.work()
     indexing = RedisIndexing(retriever.redis)
     building = IndexBuilding(
@@ -308,7 +308,7 @@ async def test_an_index_that_is_built_anew_names_the_call_that_asked_for_it(retr
     )  # fmt: skip
     with recorded_spans() as spans:
         with step("ReindexCorpus"):
-            await reindexing.reindex("anew", IndexWish(), force=True, request_id="")
+            await reindexing.reindex("anew-model", IndexWish(), force=True, request_id="")
         while await building.work_once():
             pass
     asked = spans.one("ReindexCorpus").context

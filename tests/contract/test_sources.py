@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from retriever_stack import CALL_SECONDS, RetrieverStack, ToyEmbedder, failure
 from corella.errors import RpcFailure
 from corella.v1 import operation_pb2, source_pb2
 from corella.v1 import retriever_pb2 as pb
+from tests.waiting import until
 
 SUCCEEDED = operation_pb2.OPERATION_STATE_SUCCEEDED
 BASE = "https://docs.example.com/"
@@ -88,13 +89,6 @@ def write(folder: Path, count: int) -> None:
     folder.mkdir()
     for number in range(count):
         (folder / f"p{number:02d}.md").write_text(f"# Page {number}\n\nword{number} alpha\n\n## Part\n\npart{number} beta\n")
-
-
-def wait_for(condition: Callable[[], bool], seconds: float) -> None:
-    ends_at = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends_at
-        time.sleep(0.05)
 
 
 def test_answers_follow_a_directory(toy_stack: RetrieverStack, embedder: ToyEmbedder) -> None:
@@ -181,7 +175,7 @@ def test_a_killed_worker_is_replaced_and_its_sync_goes_on(toy_stack: RetrieverSt
     ready = toy_stack.log("worker").count(" ready.")
     toy_stack.start_worker()
     # How long a process takes to start says more about the machine; from then on it is ours.
-    wait_for(lambda: toy_stack.log("worker").count(" ready.") > ready, 60)
+    until(lambda: toy_stack.log("worker").count(" ready.") > ready, 60)
     ready_at = time.monotonic()
     done = toy_stack.stub.GetOperation(pb.GetOperationRequest(name=created.current_operation), timeout=CALL_SECONDS).operation.done_count
     request.until_done_count_exceeds = done
@@ -209,7 +203,7 @@ def test_two_beats_sync_what_is_due_once_and_a_paused_source_never(toy_stack: Re
     toy_stack.start_beat("beat-2")
     try:
         (folder / "p00.md").write_text("# Page 0\n\nfresh\n")
-        wait_for(lambda: bool(client.finds("fresh")), 40)
+        until(lambda: bool(client.finds("fresh")), 40)
         listed = toy_stack.stub.ListOperations(pb.ListOperationsRequest(target="corpora/due"), timeout=CALL_SECONDS).operations
         times = sorted(operation.create_time.ToMilliseconds() for operation in listed)
         assert all(later - earlier > 9_000 for earlier, later in itertools.pairwise(times))
@@ -245,7 +239,7 @@ def test_pausing_stops_a_sync_that_goes_on(toy_stack: RetrieverStack, embedder: 
     assert operation.state == operation_pb2.OPERATION_STATE_CANCELLED
     assert paused.last_sync.added_count < 150
     embedder.seconds_per_text = 0.0
-    wait_for(lambda: {each.state for each in toy_stack.documents("paused").values()} == {pb.DOCUMENT_STATE_ACTIVE}, 20)
+    until(lambda: {each.state for each in toy_stack.documents("paused").values()} == {pb.DOCUMENT_STATE_ACTIVE}, 20)
     assert len(client.active()) < 150
     toy_stack.sources.ResumeSource(source_pb2.ResumeSourceRequest(name=client.name), timeout=CALL_SECONDS)
     client.sync()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,12 +61,3 @@ def running_trainer(folder: Path, environment: dict[str, str]) -> Iterator[grpc.
     with running(folder, "services.trainer", environment) as process, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         wait_until_serving(process, channel, folder / "services.trainer.log")
         yield channel
-
-
-def until(holds, seconds: float, what: str = "it"):  # type: ignore[no-untyped-def]
-    """What `holds` returns once it is true; fails when it is not in time."""
-    ends = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < ends, f"{what} did not come true within {seconds} s"
-        time.sleep(0.2)
-    return found

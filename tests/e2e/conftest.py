@@ -25,6 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from otlp_receiver import OtlpReceiver, otlp_receiver
 
+from tests.waiting import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "samples"
 OUTSIDE = Path(tempfile.mkdtemp(prefix="corella-e2e-"))
@@ -82,13 +84,13 @@ class Stack:
 
     def wait_until_healthy(self, name: str, *, other_than: int | None, seconds: float = 60) -> None:
         """Waits until a process is healthy under another pid."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * PATIENCE
         while time.monotonic() < deadline:
             process = self.record().process(name)
             if process.state == "healthy" and process.pid not in (None, other_than):
                 return
             time.sleep(0.1)
-        raise AssertionError(f"{name} did not come back within {seconds} s: {self.record().process(name)}")
+        raise AssertionError(f"{name} did not come back within {seconds * PATIENCE} s: {self.record().process(name)}")
 
 
 def environment() -> dict[str, str]:

@@ -116,15 +116,10 @@ def test_a_document_is_one_trace_from_the_command_to_the_store(stack: Any, tmp_p
     [told] = stack.json("ingest", str(page), "--corpus", "traced")
     assert told["added"] == 1
 
-    def whole(spans: list[Span]) -> bool:
-        return any(span.name == "ingest document" for span in spans) and any(span.name == "corella ingest" for span in spans)
+    def of_the_page(spans: list[Span]) -> set[str]:
+        return {span.trace_id for span in spans if span.attributes.get("corella.document", "").startswith("corpora/traced/")}
 
-    mine = {
-        span.trace_id
-        for span in stack.receiver.until(whole, 30)
-        if span.attributes.get("corella.document", "").startswith("corpora/traced/")
-    }
-    [trace_id] = mine
+    [trace_id] = of_the_page(stack.receiver.until(lambda spans: bool(of_the_page(spans)), 30))
     spans = stack.receiver.settled(trace_id, 60)
     assert orphans(spans) == []
     [root] = [span for span in spans if not span.parent_id]

@@ -9,8 +9,7 @@ import json
 import os
 import random
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import pytest
 from otlp_receiver import orphans, path
 
 from corella.v1 import generator_pb2, trainer_pb2
+from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -59,14 +59,6 @@ def dataset(stack: Any, folder: Path, rows: list[dict[str, Any]]) -> str:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     [made] = stack.json("datasets", "create", str(file))
     return str(made["name"])
-
-
-def until(holds: Callable[[], Any], seconds: float, what: str) -> Any:
-    ends = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < ends, f"{what}: not within {seconds} s"
-        time.sleep(0.3)
-    return found
 
 
 def start(stack: Any, name: str, **hyperparameters: Any) -> str:

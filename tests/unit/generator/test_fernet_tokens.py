@@ -90,7 +90,9 @@ def test_a_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("", "no key"), ("# none\n", "no key"), ("abc\n", "key 1 is not"), (f"{OLD.decode()}\nx", "key 2")]
+    ("text", "said"),
+    [("", "no key"), ("# none\n", "no key"), ("abc\n", "key 1 is not"), (f"{OLD.decode()}\nx", "key 2")],
+    ids=["empty", "a comment", "no key", "a good one and a bad one"],
 )
 def test_a_file_without_proper_keys_is_refused(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "keys"

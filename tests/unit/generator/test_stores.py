@@ -48,7 +48,7 @@ def valkey() -> Iterator[ValkeyServer]:
 @pytest.fixture
 async def gate(valkey: ValkeyServer) -> AsyncIterator[RedisGate]:
     valkey.client().flushall()
-    gate = RedisGate(f"redis://127.0.0.1:{valkey.port}/0", MemorySettings(connect_timeout_seconds=5, timeout_seconds=5))
+    gate = RedisGate(f"redis://127.0.0.1:{valkey.port}/0", MemorySettings(connect_timeout_seconds=60, timeout_seconds=60))
     yield gate
     await gate.close()
 
