@@ -35,11 +35,11 @@ demo-tune: setup ## Build a dataset from samples/, tune, judge, serve, and ask a
 # A test that needs a tool that could not be had says so itself.
 test: setup ## Unit, contract, chart and end-to-end tests on real parts (TESTS=… chooses)
 	@scripts/chart_tools.sh || true
-	@$(BIN)/pytest -m 'not long' $(PYTEST_OPTIONS) $(TESTS)
+	@MARKS='not long' scripts/test.sh $(PYTEST_OPTIONS) $(TESTS)
 
 test-long: setup ## All tests, also those that take many minutes
 	@scripts/chart_tools.sh || true
-	@$(BIN)/pytest $(PYTEST_OPTIONS) $(TESTS)
+	@MARKS='e2e or not e2e' scripts/test.sh $(PYTEST_OPTIONS) $(TESTS)
 
 chart-tools: setup ## Fetch helm, kubectl, promtool and prometheus into .venv/tools, without root
 	@scripts/chart_tools.sh

@@ -1,7 +1,7 @@
 """Which tests may run beside one another.
 
-`make test` runs all but the end-to-end tests in two processes (pytest-xdist), because most of them wait for a server more than they
-compute. Tests of one file stay together, as do those that share servers: each group starts its servers once.
+`scripts/test.sh` runs all but the end-to-end tests in two processes (pytest-xdist). Tests of one file stay together, as do those that
+share servers: each group starts its servers once.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ def group_of(file: Path) -> str:
     return "contracts with engines" if ENGINES.match(place) else "contracts with stores"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tells pytest-xdist (`--dist loadgroup`) the groups."""
     for item in items:

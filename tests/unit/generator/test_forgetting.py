@@ -28,6 +28,7 @@ from services.generator.redis_conversations import RedisConversations
 from services.generator.redis_gate import RedisGate
 from services.generator.redis_stems import RedisStems
 from services.generator.settings import ForgettingSettings, MemorySettings
+from tests.ports import free_port
 
 ANN, BOB, STRANGER = Owner("acme", "user ann"), Owner("acme", "user bob"), Owner("other", "user ann")
 WRITER = Caller("w", "acme", "w", roles=frozenset({"writer"}))
@@ -113,7 +114,7 @@ def record(identity: str, document: str) -> AnswerRecord:
 
 @pytest.fixture(scope="module")
 def valkey() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
+    with ValkeyServer(port=free_port()) as server:
         yield server
 
 

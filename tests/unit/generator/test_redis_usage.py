@@ -13,13 +13,14 @@ from services.generator.domain import MemoryUnavailable, Usage, UsageTotal
 from services.generator.redis_gate import RedisGate
 from services.generator.redis_usage import RedisUsage
 from services.generator.settings import MemorySettings
+from tests.ports import free_port
 
 ANSWER = Usage(prompt_tokens=100, cached_prompt_tokens=40, completion_tokens=7, retrieval_seconds=0.25, generation_seconds=0.5)
 
 
 @pytest.fixture(scope="module")
 def valkey() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
+    with ValkeyServer(port=free_port()) as server:
         yield server
 
 

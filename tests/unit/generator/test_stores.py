@@ -34,6 +34,7 @@ from services.generator.redis_answers import RedisAnswers
 from services.generator.redis_conversations import RedisConversations
 from services.generator.redis_gate import RedisGate
 from services.generator.settings import MemorySettings
+from tests.ports import free_port
 
 OWNER = Owner("default", "user ann")
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -41,7 +42,7 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def valkey() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
+    with ValkeyServer(port=free_port()) as server:
         yield server
 
 
@@ -187,7 +188,7 @@ async def test_feedback_is_listed_oldest_first_in_pages(answers: RedisAnswers) -
 async def test_a_store_that_is_down_is_left_alone_for_a_while_and_then_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[int] = []
     monkeypatch.setattr(redis_gate, "_up", SimpleNamespace(set=shown.append))
-    with ValkeyServer() as server:
+    with ValkeyServer(port=free_port()) as server:
         gate = RedisGate(f"redis://127.0.0.1:{server.port}/0", MemorySettings(retry_seconds=0.5, timeout_seconds=0.5))
         store = RedisConversations(gate, expiry_seconds=60, kept_turns=10)
         await store.append(OWNER, "a", turn(1))

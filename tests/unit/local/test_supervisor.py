@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from corella.local.processes import find, remains
 from corella.local.stack import ProcessSpec
 from corella.local.supervisor import AlreadyRunning, Supervisor
 from corella.local.warden import clear_up
+from tests.ports import free_port
 
 LISTEN = """
 import socket, sys, time
@@ -32,12 +32,6 @@ while True:
 """
 PARENT = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[2], sys.argv[1]]).wait()"
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def listener(name: str, *, code: str = LISTEN, after: tuple[str, ...] = (), stop_seconds: float = 2.0, stop_turn: int = 0) -> ProcessSpec:
