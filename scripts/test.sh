@@ -18,7 +18,7 @@ run() {
   [ "$status" = 0 ] || failed=$status
 }
 
-run -m "($marks) and not e2e" -n 2 --dist loadgroup --no-loadscope-reorder "$@"
+run -m "($marks) and not e2e" -n 2 --dist loadscope --no-loadscope-reorder "$@"
 run -m "($marks) and e2e" "$@"
 [ "$ran" = 1 ] || exit "$NO_TESTS"
 exit "$failed"

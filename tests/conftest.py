@@ -7,25 +7,31 @@ share servers: each group starts its servers once.
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-TESTS = Path(__file__).parent
 # Generators and trainers, each with an engine of its own; everything else of the contracts shares retrievers.
-ENGINES = re.compile(r"contract/test_(generator|trainer|training|job_run|schedules|forgetting|mutual_tls)")
+ENGINES = re.compile(r"tests/contract/test_(generator|trainer|training|job_run|schedules|forgetting|mutual_tls)")
 
 
-def group_of(file: Path) -> str:
-    """Tests of the same group run one after the other, in the same process."""
-    place = file.relative_to(TESTS).as_posix()
-    if not place.startswith("contract/"):
-        return place
-    return "contracts with engines" if ENGINES.match(place) else "contracts with stores"
+def group_of(test: str) -> str:
+    """Of a test, by its id. Tests of the same group run one after the other, in the same process."""
+    file = test.partition("::")[0]
+    if not file.startswith("tests/contract/"):
+        return file
+    return "contracts with engines" if ENGINES.match(file) else "contracts with stores"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tells pytest-xdist (`--dist loadgroup`) the groups."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item.path)))
+class Groups(LoadScopeScheduling):
+    """Gives a process whole groups. pytest-xdist's own way, marks and `--dist loadgroup`, does not see the marks from pytest 9.2 on."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
+    """Asked by pytest-xdist."""
+    return Groups(config, log)

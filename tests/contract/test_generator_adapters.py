@@ -200,10 +200,10 @@ def test_a_switch_under_load_fails_nothing_and_every_text_is_one_adapters(adapte
     threads = [threading.Thread(target=client) for _ in range(4)]
     for thread in threads:
         thread.start()
-    time.sleep(1)
+    until(lambda: len(written) >= 4, 10, "texts of the first")
     switched = time.monotonic()
     adapted.serve("two")
-    time.sleep(1)
+    until(lambda: any(name == two for _, _, name in written), 10, "a text of the second")
     stop.set()
     for thread in threads:
         thread.join()

@@ -196,7 +196,11 @@ async def test_a_bomb_is_refused_while_it_is_unpacked(coding: str, site: WebServ
     assert (await http.fetch(site.url + "/fine")).content == b"fine"
 
 
-@pytest.mark.parametrize(("coding", "content"), [("br", b"x"), ("gzip", b"no gzip"), ("gzip", gzip.compress(b"abc" * 100)[:-9])])
+@pytest.mark.parametrize(
+    ("coding", "content"),
+    [("br", b"x"), ("gzip", b"no gzip"), ("gzip", gzip.compress(b"abc" * 100)[:-9])],
+    ids=["not asked for", "no gzip", "cut off"],
+)
 async def test_a_coding_that_was_not_asked_for_or_is_broken_is_refused(
     coding: str, content: bytes, site: WebServer, http: SafeHttp
 ) -> None:
