@@ -155,8 +155,9 @@ end
 local f = redis.call('HMGET', reindex_of(c), 'operation', 'collection')
 if f[1] then
   if f[2] == collection then op_alive(f[1], ARGV[6]) end
-  -- Who waits for these documents before a switch does not wait in vain.
-  if redis.call('EXISTS', P .. 'frozen:' .. c) == 1 then redis.call('PEXPIRE', P .. 'frozen:' .. c, ARGV[7]) end
+  -- Who waits for these documents before a switch does not wait in vain. Without documents nobody waits for this owner, which itself waits
+  -- for the freeze of another to run out, perhaps of one that was killed.
+  if #ARGV > 7 and redis.call('EXISTS', P .. 'frozen:' .. c) == 1 then redis.call('PEXPIRE', P .. 'frozen:' .. c, ARGV[7]) end
 end
 return lost
 """

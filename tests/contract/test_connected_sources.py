@@ -45,7 +45,9 @@ class Kept:
         stack.create(corpus)
         request = source_pb2.CreateSourceRequest(parent=f"corpora/{corpus}", source_id="site", source=source)
         self.first = stack.sources.CreateSource(request, timeout=CALL_SECONDS).source
-        stack.wait(operation_pb2.Operation(name=self.first.current_operation))
+        # None where the first sync ended before the answer was written.
+        if self.first.current_operation:
+            stack.wait(operation_pb2.Operation(name=self.first.current_operation))
 
     def get(self) -> source_pb2.Source:
         return self.stack.sources.GetSource(source_pb2.GetSourceRequest(name=self.name), timeout=CALL_SECONDS).source

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,20 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
             await made.hand_in(name, f"# {name}\n\nfirst {LONG}\n\n## More\n\n{LONG}\n")
         yield made
         await retriever.close()
+
+
+async def test_waiting_for_the_freeze_of_one_that_was_killed_does_not_make_it_last(tmp_path: Path) -> None:
+    """A slow look at whether to switch shows signs of life meanwhile; these kept the freeze it waited for, and so for ever."""
+    async with stage(tmp_path) as on:
+        await on.begin()
+        claimed = await on.indexing.claim("living", 30.0, 2, 10_000_000)
+        assert claimed is not None
+        frozen = f"{PREFIX}frozen:{CORPUS}"
+        await on.made.redis.set(frozen, "switch:killed", px=5_000)
+        await on.indexing.renew(replace(claimed, documents=()), "living", 30.0, "", 10.0)
+        assert await on.made.redis.pttl(frozen) <= 5_000
+        await on.indexing.renew(claimed, "living", 30.0, "", 10.0)
+        assert await on.made.redis.pttl(frozen) > 5_000, "who waits for documents waits until they are written"
 
 
 async def test_killed_before_the_alias_moves_the_switch_is_made_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
