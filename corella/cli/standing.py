@@ -38,10 +38,8 @@ def gather(session: Session) -> dict[str, Any]:
         questions = {
             "corpora": _corpora,
             "operations": standing_work.operations,
-            "failed_operations": standing_work.failed_operations,
             "sources": standing_work.sources,
             "trainings": standing_work.trainings,
-            "failed_trainings": standing_work.failed_trainings,
             "serving": _serving,
         }
         asked = {name: pool.submit(_told, ask, corella) for name, ask in questions.items()}
@@ -49,6 +47,9 @@ def gather(session: Session) -> dict[str, Any]:
         services = [{"name": name, "address": getattr(corella.addresses, name), **told.result()} for name, told in health.items()]
         found: dict[str, Any] = {"local": local, "services": services}
         found |= {name: told.result() for name, told in asked.items()}
+    for work in ("operations", "trainings"):
+        told = found[work]
+        found[work], found[f"failed_{work}"] = told if isinstance(told, tuple) else (told, told)
     found["traces"] = _traces(home) if session.is_local() else None
     processes = local["processes"] if local else []
     found["healthy"] = all(s["health"] == "SERVING" for s in services) and all(p["state"] == "healthy" for p in processes)

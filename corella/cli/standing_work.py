@@ -17,15 +17,15 @@ LATELY_SECONDS = 24 * 3600.0
 """How far back failures and slow questions count."""
 
 
-def operations(corella: Corella) -> list[dict[str, Any]]:
-    """Those that have not ended, the longest under way first."""
-    return [told for told in _all_operations(corella) if told["state"] not in ENDED][::-1]
+Entries = list[dict[str, Any]]
 
 
-def failed_operations(corella: Corella) -> list[dict[str, Any]]:
-    """Those that ended lately and in which something failed."""
+def operations(corella: Corella) -> tuple[Entries, Entries]:
+    """Those that have not ended, the longest under way first; and those that ended lately and in which something failed."""
     lately = time.time() - LATELY_SECONDS
-    return [told for told in _all_operations(corella) if told["failed"] and told["state"] in ENDED and told["updated_at"] >= lately]
+    told = _all_operations(corella)
+    failed = [each for each in told if each["failed"] and each["state"] in ENDED and each["updated_at"] >= lately]
+    return [each for each in told if each["state"] not in ENDED][::-1], failed
 
 
 def _all_operations(corella: Corella) -> list[dict[str, Any]]:
@@ -69,36 +69,27 @@ def sources(corella: Corella) -> list[dict[str, Any]]:
     return found
 
 
-def trainings(corella: Corella) -> list[dict[str, Any]]:
-    """Jobs that have not ended."""
+def trainings(corella: Corella) -> tuple[Entries, Entries]:
+    """Jobs that have not ended; and those that failed lately. One that was rejected did what it is for."""
     from corella.cli.training_view import ENDED as JOB_ENDED
     from corella.cli.training_view import heading, measures
-
-    return [
-        {"name": job.name, "dataset": job.dataset, "doing": heading(job), "measures": measures(job)}
-        for job in _jobs(corella)
-        if job.state not in JOB_ENDED
-    ]
-
-
-def failed_trainings(corella: Corella) -> list[dict[str, Any]]:
-    """Jobs that failed lately. One that was rejected did what it is for."""
     from corella.errors import RpcFailure
     from corella.v1 import trainer_pb2
 
     lately = time.time() - LATELY_SECONDS
-    return [
+    jobs = corella.trainer.ListJobs(trainer_pb2.ListJobsRequest(page_size=100), timeout=TIMEOUT_SECONDS).jobs
+    under_way = [
+        {"name": job.name, "dataset": job.dataset, "doing": heading(job), "measures": measures(job)}
+        for job in jobs
+        if job.state not in JOB_ENDED
+    ]
+    failed = [
         {
             "name": job.name,
             "dataset": job.dataset,
             "error": str(RpcFailure.from_status(job.error)) if job.HasField("error") else job.message,
         }
-        for job in _jobs(corella)
+        for job in jobs
         if job.state == trainer_pb2.JOB_STATE_FAILED and job.end_time.ToNanoseconds() / 1e9 >= lately
     ]
-
-
-def _jobs(corella: Corella) -> Any:
-    from corella.v1 import trainer_pb2
-
-    return corella.trainer.ListJobs(trainer_pb2.ListJobsRequest(page_size=100), timeout=TIMEOUT_SECONDS).jobs
+    return under_way, failed
