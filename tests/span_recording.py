@@ -3,7 +3,8 @@
     with recorded_spans() as spans: ...
     one(spans, "cite").attributes
 
-OpenTelemetry lets a process set its provider once, so this joins the one that is there.
+OpenTelemetry lets a process set its provider once, so this joins the one that is there. `tracer_of` is for code that a test can give a
+tracer of its own, which records whatever the share of sampled traces is.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Tracer
+
+from services.chassis.sampling import RecordingSampler
 
 
 class RecordedSpans:
@@ -66,3 +70,19 @@ def recorded_spans() -> Iterator[RecordedSpans]:
     finally:
         # The provider keeps its processors; this one takes no more.
         exporter.shutdown()
+
+
+class _Ended(SpanProcessor):
+    def __init__(self) -> None:
+        self.spans: list[ReadableSpan] = []
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self.spans.append(span)
+
+
+def tracer_of(ratio: float) -> tuple[Tracer, list[ReadableSpan]]:
+    """A tracer that samples a share of traces, and the spans that ended, sampled or not."""
+    ended = _Ended()
+    provider = TracerProvider(sampler=RecordingSampler(ratio), shutdown_on_exit=False)
+    provider.add_span_processor(ended)
+    return provider.get_tracer("test"), ended.spans

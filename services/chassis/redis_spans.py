@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import SpanKind
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 from redis.commands.core import AsyncScript
 from redis.exceptions import NoScriptError
 
-from services.chassis.telemetry import tracer
+from services.chassis.steps import detail
 
 _DEFAULT_PORT = 6379
 _script_names: dict[str, str] = {}
@@ -56,24 +56,14 @@ class TracedPipeline(Pipeline):
 
 @contextmanager
 def _span(pool: ConnectionPool, operation: str, more: Mapping[str, str | int]) -> Iterator[None]:
-    """Around one call. What it raises is told by its kind only: the text may hold keys and values."""
+    """Around one call."""
     if not trace.get_current_span().get_span_context().is_valid:
         yield
         return
-    # Never the current span: nothing of ours begins inside.
-    span = tracer.start_span(operation, kind=SpanKind.CLIENT, attributes={"db.operation.name": operation, **_server(pool), **more})
-    try:
+    attributes = {"db.operation.name": operation, **_server(pool), **more}
+    # That a script is not there is the client's own way to find out; it sends the script next.
+    with detail(operation, attributes, kind=SpanKind.CLIENT, expected=(NoScriptError,)):
         yield
-    except NoScriptError:
-        # The client's own way to find out whether a script is there; it sends the script next.
-        raise
-    except Exception as error:
-        kind = type(error).__qualname__
-        span.set_attribute("error.type", kind)
-        span.set_status(Status(StatusCode.ERROR, kind))
-        raise
-    finally:
-        span.end()
 
 
 def _server(pool: ConnectionPool) -> dict[str, str | int]:

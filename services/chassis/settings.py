@@ -189,9 +189,13 @@ class TelemetrySettings(Group):
     otlp_endpoint: str = Field("", description="OTLP/gRPC receiver, such as `http://127.0.0.1:4317`. Empty: nothing is exported.")
     sample_ratio: float = Field(1.0, ge=0, le=1, description="Share of traces kept; those with an error or a slow span are kept besides.")
     slow_seconds: float = Field(5.0, gt=0, description="A request that takes this long is kept whatever `sample_ratio` says.")
-    metric_interval_seconds: float = Field(15.0, gt=0, description="How often metrics are exported to `otlp_endpoint`.")
     metrics_port: int = Field(0, ge=0, le=65535, description="TCP port of the Prometheus endpoint `/metrics`. 0: none.")
     metrics_host: str = Field("127.0.0.1", description="Address of the Prometheus endpoint, which needs no authentication.")
+    push_metrics: bool = Field(
+        False,
+        description="Export metrics to `otlp_endpoint` although there is a Prometheus endpoint. Without one they are always exported.",
+    )
+    metric_interval_seconds: float = Field(15.0, gt=0, description="How often metrics are exported to `otlp_endpoint`.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least important level logged.")
     log_format: Literal["json", "console"] = Field("json", description="`json` for machines, `console` for a terminal.")
     capture_text: bool = Field(False, description="Let question, answer and document text into spans and logs.")

@@ -66,17 +66,16 @@ def setup_telemetry(
     end_traces = traces.shutdown
     if settings.otlp_endpoint:
         # Imported here: exporters cost 0.3 s of start-up, which a process without an endpoint need not pay.
-        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-        insecure = not settings.otlp_endpoint.startswith("https")
-        exporter = OTLPSpanExporter(endpoint=settings.otlp_endpoint, insecure=insecure)
+        exporter = OTLPSpanExporter(endpoint=settings.otlp_endpoint, insecure=_insecure(settings))
         batches = BatchSpanProcessor(exporter, max_queue_size=_MAX_QUEUED_SPANS, schedule_delay_millis=_EXPORT_EVERY_SECONDS * 1000)
         _keeper = TraceKeeper(batches, settings.slow_seconds)
         traces.add_span_processor(_keeper)
         end_traces = partial(_flushed, traces.shutdown, exporter.shutdown)
-        measured = OTLPMetricExporter(endpoint=settings.otlp_endpoint, insecure=insecure)
-        readers.append(PeriodicExportingMetricReader(measured, export_interval_millis=settings.metric_interval_seconds * 1000))
+        # A measurement costs each reader the same again, and whoever has both ways would count everything twice.
+        if settings.push_metrics or not (settings.metrics_port or children):
+            readers.append(_pushing(settings))
     end_metrics = _prometheus(settings, resource, readers, expose_process_registry, children)
     measures = MeterProvider(resource=resource, metric_readers=readers, exemplar_filter=KeptExemplars(_is_kept))
     trace.set_tracer_provider(traces)
@@ -98,6 +97,17 @@ def _version() -> dict[str, str]:
         return {"service.version": version("corella")}
     except PackageNotFoundError:  # run from its folder, without being installed
         return {}
+
+
+def _insecure(settings: TelemetrySettings) -> bool:
+    return not settings.otlp_endpoint.startswith("https")
+
+
+def _pushing(settings: TelemetrySettings) -> MetricReader:
+    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+
+    exporter = OTLPMetricExporter(endpoint=settings.otlp_endpoint, insecure=_insecure(settings))
+    return PeriodicExportingMetricReader(exporter, export_interval_millis=settings.metric_interval_seconds * 1000)
 
 
 def _prometheus(

@@ -14,36 +14,14 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 import numpy as np
 from opentelemetry import trace
-from opentelemetry.context import Context
 
-from services.chassis.steps import LINK, step
-from services.chassis.telemetry import get_logger, meter, tracer
+from services.chassis.telemetry import get_logger
+from services.embedder.batch_metrics import BatchMetrics
 from services.embedder.batching import BatchQueue, Job, Piece
 from services.embedder.domain import DeviceLost, ModelUnavailable, QueueFull, TextNotComputable, TokenizedText, Vectors
 from services.embedder.ports import Encoder
 
 log = get_logger(__name__)
-
-_waiting = meter.create_up_down_counter("corella.embedder.queue.tokens", unit="{token}", description="Tokens waiting to be computed.")
-_batch_tokens = meter.create_histogram(
-    "corella.embedder.batch.tokens",
-    unit="{token}",
-    description="Tokens of each batch computed.",
-    explicit_bucket_boundaries_advisory=[16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768],
-)
-_batch_seconds = meter.create_histogram(
-    "corella.embedder.batch.duration",
-    unit="s",
-    description="Time each batch took to compute.",
-    explicit_bucket_boundaries_advisory=[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
-)
-_queue_seconds = meter.create_histogram(
-    "corella.embedder.queue.duration",
-    unit="s",
-    description="Time a call waited before the first of its texts was computed.",
-    explicit_bucket_boundaries_advisory=[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
-)
-_texts = meter.create_counter("corella.embedder.texts", unit="{text}", description="Texts computed.")
 
 
 class _Call(Job):
@@ -56,7 +34,7 @@ class _Call(Job):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.span = trace.get_current_span()
         self.put_ns = time.time_ns()
-        self.begun_ns = 0
+        self.begun = False
 
 
 class Batcher:
@@ -74,7 +52,7 @@ class Batcher:
         self._line = asyncio.Lock()
         self._failure: str | None = None
         self._seconds_per_token = 1e-4
-        self._attributes = {"corella.embedder.model": name}
+        self._metrics = BatchMetrics(name, lambda: self._queue.waiting_tokens)
 
     @asynccontextmanager
     async def running(self, on_failure: Callable[[str], None]) -> AsyncIterator[None]:
@@ -111,13 +89,12 @@ class Batcher:
         call = _Call(texts, urgent)
         if not texts:
             return []
-        with self._counted():
-            self._queue.put(call)
+        self._queue.put(call)
         self._arrived.set()
         try:
             await call.done
         finally:
-            with self._counted():
+            with self._making_room():
                 self._queue.discard(call)
         return [vector for vector in call.vectors if vector is not None]
 
@@ -131,17 +108,16 @@ class Batcher:
         return QueueFull(f"{waiting} tokens are waiting and {self._limit} may; try again in {seconds:.1f} s.", retry_after_seconds=seconds)
 
     @contextmanager
-    def _counted(self) -> Iterator[None]:
+    def _making_room(self) -> Iterator[None]:
         before = self._queue.waiting_tokens
         yield
-        if change := self._queue.waiting_tokens - before:
-            _waiting.add(change, self._attributes)
+        if self._queue.waiting_tokens < before:
             self._room.set()
 
     async def _run(self, on_failure: Callable[[str], None]) -> None:
         while True:
             await self._arrived.wait()
-            with self._counted():
+            with self._making_room():
                 batch = self._queue.take(self._batch_tokens)
             if not batch:
                 self._arrived.clear()
@@ -161,22 +137,15 @@ class Batcher:
         texts = [piece.text for piece in batch]
         tokens = sum(len(text.ids) for text in texts)
         calls = [call for call in {piece.job: None for piece in batch} if isinstance(call, _Call)]
+        begun_ns = time.time_ns()
         for each in calls:
-            self._begin(each)
-        links = [trace.Link(each.span.get_span_context(), {LINK: "embeddings"}) for each in calls]
-        attributes: dict[str, str | int] = {
-            **self._attributes,
-            "corella.embedder.batch.texts": len(batch),
-            "corella.embedder.batch.tokens": tokens,
-        }
-        # A batch serves many calls, so its span is a trace of its own that links to them.
-        with step("compute batch", attributes, links=links, context=Context()):
-            started = time.perf_counter()
-            rows = await asyncio.get_running_loop().run_in_executor(self._executor, self._encode, texts)
-            seconds = time.perf_counter() - started
-        _batch_tokens.record(tokens, self._attributes)
-        _batch_seconds.record(seconds, self._attributes)
-        _texts.add(len(batch), self._attributes)
+            if not each.begun:
+                each.begun = True
+                self._metrics.waited(each.span, each.put_ns, begun_ns)
+        started = time.perf_counter()
+        rows = await asyncio.get_running_loop().run_in_executor(self._executor, self._encode, texts)
+        seconds = time.perf_counter() - started
+        self._metrics.computed([each.span for each in calls], len(batch), tokens, begun_ns, begun_ns + int(seconds * 1e9))
         self._seconds_per_token += 0.2 * (seconds / max(tokens, 1) - self._seconds_per_token)
         for piece, row in zip(batch, rows, strict=True):
             call = piece.job
@@ -190,16 +159,6 @@ class Batcher:
             call.missing -= 1
             if not call.missing:
                 call.done.set_result(None)
-
-    def _begin(self, call: _Call) -> None:
-        """Says how long a call has waited, when the first of its texts is taken up."""
-        if call.begun_ns:
-            return
-        call.begun_ns = time.time_ns()
-        within = trace.set_span_in_context(call.span)
-        _queue_seconds.record((call.begun_ns - call.put_ns) / 1e9, self._attributes, within)
-        if call.span.get_span_context().is_valid:
-            tracer.start_span("queue", within, start_time=call.put_ns).end(call.begun_ns)
 
     def _encode(self, texts: Sequence[TokenizedText]) -> list[Vectors | None]:
         """In the executor's thread. None for a text that the model fails on: the others of its batch are computed without it."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from services.chassis.steps import step
+from services.chassis.steps import detail
 from services.embedder.batcher import Batcher
 from services.embedder.domain import Embedding, InputType, ModelCard, TextTooLong, TokenizedText
 from services.embedder.ports import Tokenizer
@@ -41,7 +41,7 @@ class Embedder:
             "corella.embedder.input_type": kind.value,
             "corella.embedder.texts": len(texts),
         }
-        with step(f"embeddings {self.card.display_name}", attributes) as span:
+        with detail(f"embeddings {self.card.display_name}", attributes) as span:
             if not patient:
                 self._batcher.check_room()
             tokenized = await self._tokenize(texts, self._prompts[kind])

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from services.chassis.errors import InvalidArgument
-from services.chassis.steps import step
+from services.chassis.steps import detail
 from services.embedder.batcher import Batcher
 from services.embedder.domain import ModelCard, Ranked, TextTooLong
 from services.embedder.embedding import PROVIDER
@@ -33,7 +33,7 @@ class Reranker:
             "gen_ai.request.model": self.card.display_name,
             "corella.embedder.texts": len(texts),
         }
-        with step(f"rerank {self.card.display_name}", attributes):
+        with detail(f"rerank {self.card.display_name}", attributes):
             self._batcher.check_room()
             (length,) = await asyncio.to_thread(self._tokenizer.count, [query])
             if length + _BESIDE_QUERY > self.card.max_tokens:

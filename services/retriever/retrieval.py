@@ -18,7 +18,7 @@ import numpy as np
 from services.chassis import deadline
 from services.chassis.errors import CorellaError
 from services.chassis.identity import Caller
-from services.chassis.steps import step
+from services.chassis.steps import detail, step
 from services.chassis.telemetry import get_logger, text_attribute
 from services.retriever import fusion
 from services.retriever.access import Readable
@@ -147,7 +147,7 @@ class Retrieval:
             return await self._passages.keyword(corpus, terms, limit, where)
 
     async def _embed_query(self, corpus: Corpus, text: str, clock: _Clock) -> Vector:
-        with clock.timed("embed_query"), step("embed question"):
+        with clock.timed("embed_query"), detail("embed question", {}):
             vector, fingerprint = await self._embedder.embed_query(text, corpus.fingerprint)
         if fingerprint != corpus.fingerprint:
             raise ModelMismatch(corpus, fingerprint)

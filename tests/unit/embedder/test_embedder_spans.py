@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from span_recording import RecordedSpans, recorded_spans
 
 from services.chassis.telemetry import tracer
-from services.embedder import batcher as batcher_module
+from services.embedder import batch_metrics
 from services.embedder.domain import InputType, ModelCard, TokenizedText
 from services.embedder.embedding import Embedder
 from services.embedder.reranking import Reranker
@@ -71,18 +71,17 @@ async def test_an_embedding_is_a_span_by_the_conventions_for_generative_ai(batch
     assert spans.parent(spans.one("queue")) == "embeddings fake-1"
 
 
-async def test_a_batch_leads_to_every_call_it_computes_for(batched: Any, spans: RecordedSpans) -> None:
+async def test_every_call_of_a_batch_shows_it_in_its_own_trace(batched: Any, spans: RecordedSpans) -> None:
     batched.encoder.gate.clear()
     async with batched.batcher() as batcher:
         calls = [asyncio.create_task(embedder(batcher).embed([letter], InputType.DOCUMENT, truncate=False)) for letter in "abc"]
         await asyncio.sleep(0.05)
         batched.encoder.gate.set()
         await asyncio.gather(*calls)
-    batches = spans.named("compute batch")
-    assert {span.parent for span in batches} == {None}
-    assert sum(span.attributes["corella.embedder.batch.texts"] for span in batches) == 3
-    linked = {each.context.span_id: each.attributes["corella.link"] for span in batches for each in span.links}
-    assert linked == {span.context.span_id: "embeddings" for span in spans.named("embeddings fake-1")}
+    computed = spans.named("compute batch")
+    assert {span.parent.span_id for span in computed} == {span.context.span_id for span in spans.named("embeddings fake-1")}
+    assert [span.attributes["corella.embedder.batch.texts"] for span in computed] == [3, 3, 3]
+    assert max(span.end_time - span.start_time for span in computed) > 0.04e9
 
 
 async def test_a_call_in_several_batches_waits_once(batched: Any, spans: RecordedSpans, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +92,7 @@ async def test_a_call_in_several_batches_waits_once(batched: Any, spans: Recorde
             assert attributes == {"corella.embedder.model": "fake"}
             waited.append(seconds)
 
-    monkeypatch.setattr(batcher_module, "_queue_seconds", Recorded())
+    monkeypatch.setattr(batch_metrics, "_queue_seconds", Recorded())
     batched.encoder.gate.clear()
     async with batched.batcher(batch_tokens=10) as batcher:
         first = asyncio.create_task(embedder(batcher).embed(["a" * 10] * 3, InputType.DOCUMENT, truncate=False))
