@@ -9,6 +9,7 @@ so whoever can connect can be served.
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -88,6 +89,7 @@ async def serve(
             server, health, port = await _bound(
                 settings.server, lambda: make_server(settings.server, lambda s: add_servicer(servicer, s), full_name, rules)
             )
+            _keep_what_is_there()
             await server.start()
             probes = await _open_to_probes(settings.server, ("", *_services(full_name, rules)))
             for name in ("", *_services(full_name, rules)):
@@ -102,6 +104,15 @@ async def serve(
         return 1
     finally:
         shutdown_telemetry()
+
+
+def _keep_what_is_there() -> None:
+    """Takes what was made until now out of garbage collections: libraries and models, which never become garbage.
+
+    A full collection in the embedder walks a million objects: 0.25 s every 12 s under load, in which all calls stand still; 0.01 s after this.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def _open_to_probes(settings: ServerSettings, names: Iterable[str]) -> Probes | None:

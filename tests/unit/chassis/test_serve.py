@@ -23,7 +23,7 @@ from services.chassis.settings import ClientSettings
 from tests.ports import free_port
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, gc, sys
 from contextlib import asynccontextmanager
 from corella.v1 import embedder_pb2, embedder_pb2_grpc
 from services.chassis.server import serve
@@ -40,6 +40,8 @@ class Servicer(embedder_pb2_grpc.EmbedderServiceServicer):
     async def Embed(self, request, context):
         if request.texts[0] == "break":
             self.lifecycle.fail("the model is gone")
+        if request.texts[0] == "kept":
+            return embedder_pb2.EmbedResponse(model_fingerprint=str(gc.get_freeze_count()))
         await asyncio.sleep(1.0)
         return embedder_pb2.EmbedResponse(model_fingerprint="done")
 
@@ -70,6 +72,15 @@ async def start(port: int = 0, **environment: str) -> tuple[asyncio.subprocess.P
 async def embed(remote: Remote, text: str) -> str:
     stub = embedder_pb2_grpc.EmbedderServiceStub(remote.channel)
     return (await remote.call(stub.Embed, embedder_pb2.EmbedRequest(texts=[text]), timeout_seconds=10)).model_fingerprint
+
+
+async def test_collections_leave_out_what_was_there_before_the_first_call():
+    process, port = await start()
+    remote = Remote("sample", ClientSettings(address=f"127.0.0.1:{port}"))
+    assert int(await embed(remote, "kept")) > 10_000
+    await remote.close()
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), 10) == 0
 
 
 async def test_on_sigterm_a_running_call_is_finished_and_a_new_one_refused():
