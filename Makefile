@@ -97,7 +97,7 @@ bench-lazy: setup ## Lazy corpora beside eager ones: time to searchable, quality
 bench-sync: setup ## Syncs of a directory: the first, of unchanged pages, of one changed page, on the pages in DATA=FOLDER
 	@$(BIN)/python -m bench.sync $(call data_folder,bench-sync)
 
-bench-telemetry: setup ## What traces, metrics and logs cost the embedder and the retriever
+bench-telemetry: setup ## What traces and metrics cost: questions, searches, embedding
 	@$(BIN)/python -m bench.telemetry
 
 bench-company: setup ## Everything at once: directories, a Jira project and hostile files, from the sets in DATA="FOLDER…"

@@ -1,7 +1,7 @@
 """The retriever with everything it needs, as `corella up` starts it, in a folder of its own and on free ports, for measurements.
 
-The commands, settings and health checks are those of `corella/local/stack.py`; the generator and the trainer are left out. Every process
-ends with the measurement, however that ends.
+The commands, settings and health checks are those of `corella/local/stack.py`. Of the generator and the trainer there is only what they
+would be told. Every process ends with the measurement, however that ends.
 """
 
 from __future__ import annotations
@@ -104,11 +104,11 @@ class RetrieverStack:
     def _specs_in(self, folder: Path) -> dict[str, ProcessSpec]:
         self.home = Home(folder)
         self.home.make()
-        specs = {spec.name: spec for spec in local_stack(self.home, self._ports) if spec.name in PARTS}
+        specs = {spec.name: spec for spec in local_stack(self.home, self._ports)}
         specs["embedder"].environment["CORELLA_EMBEDDER_MODEL__FOLDER"] = str(self._model)
         # Nobody receives traces here, unless a measurement says who.
-        for service, spec in (("EMBEDDER", specs["embedder"]), ("RETRIEVER", specs["retriever"]), ("RETRIEVER", specs["worker"])):
-            spec.environment[f"CORELLA_{service}_TELEMETRY__OTLP_ENDPOINT"] = ""
+        for spec in specs.values():
+            spec.environment.update({name: "" for name in spec.environment if name.endswith("TELEMETRY__OTLP_ENDPOINT")})
         return specs
 
     # What measurements do with it ----------------------------------------------------------------------------------------------------
