@@ -24,6 +24,7 @@ import grpc
 from corella.evaluation.beir import TestDocument, TestSet
 from corella.evaluation.retrieval import ingest
 from corella.local.home import WITH_METRICS, Home, Ports
+from corella.local.prepare_models import GENERATION_MODEL
 from corella.local.stack import ProcessSpec, common_environment, local_stack
 from corella.v1 import embedder_pb2, operation_pb2, retriever_pb2
 from corella.v1.embedder_pb2_grpc import EmbedderServiceStub
@@ -106,6 +107,7 @@ class RetrieverStack:
         self.home.make()
         specs = {spec.name: spec for spec in local_stack(self.home, self._ports)}
         specs["embedder"].environment["CORELLA_EMBEDDER_MODEL__FOLDER"] = str(self._model)
+        specs["generator"].environment["CORELLA_GENERATOR_VLLM__MODEL_FOLDER"] = str(MODEL.parent / GENERATION_MODEL)
         # Nobody receives traces here, unless a measurement says who.
         for spec in specs.values():
             spec.environment.update({name: "" for name in spec.environment if name.endswith("TELEMETRY__OTLP_ENDPOINT")})

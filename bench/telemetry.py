@@ -83,47 +83,52 @@ def in_process() -> dict[str, float]:
     return taken
 
 
-def measure(names: Sequence[str], share: float) -> dict[str, Any]:
-    """Everything, as plain numbers. `share` of the usual starts."""
-    load_before = os.getloadavg()[0]
-    single = in_process()
-    made = ways()
-    with tempfile.TemporaryDirectory() as name, ExitStack() as opened:
-        folder = Path(name)
-        [receiver_port] = free_ports(1)
-        command = [sys.executable, "-m", "bench.telemetry", "--receiver", str(receiver_port)]
-        receiver = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        opened.callback(receiver.kill)
-        stack = opened.enter_context(running(folder))
-        stack.ingest(SAMPLE_PAGES, CORPUS, lambda _: None)
-        stack.stop("worker", "retriever", "embedder")
-        starts = {each: max(2, round(share * STARTS[each])) for each in names}
-        # Loads that need the same services share their starts.
-        for services in sorted({LOADS[each].services for each in names}, key=len):
-            together = [each for each in names if LOADS[each].services == services]
-            for number in range(max(starts[each] for each in together)):
-                label = f"{', '.join(together)}: start {number + 1} of {starts[together[0]]}"
-                print(f"\r{label:<60}", end="", file=sys.stderr, flush=True)
+def measure(names: Sequence[str], share: float, keep: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    """Everything, as plain numbers. `share` of the usual starts. `keep` gets what there is after each group of loads."""
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before, {datetime.now(UTC).date().isoformat()}"
+    result: dict[str, Any] = {"in_process_us": in_process(), "loads": {}}
+    # Loads that need the same services share their starts.
+    for services in sorted({LOADS[each].services for each in names}, key=len):
+        together = [each for each in names if LOADS[each].services == services]
+        made = ways()
+        with tempfile.TemporaryDirectory() as name, ExitStack() as opened:
+            folder = Path(name)
+            [receiver_port] = free_ports(1)
+            command = [sys.executable, "-m", "bench.telemetry", "--receiver", str(receiver_port)]
+            receiver = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            opened.callback(receiver.kill)
+            stack = opened.enter_context(running(folder))
+            stack.ingest(SAMPLE_PAGES, CORPUS, lambda _: None)
+            stack.stop("worker", "retriever", "embedder")
+            starts = max(2, round(share * max(STARTS[each] for each in together)))
+            for number in range(starts):
+                print(f"\r{', '.join(together)}: start {number + 1} of {starts} ", end="", file=sys.stderr, flush=True)
                 with started(made, stack, receiver_port, folder, services):
                     take_turns(made, [(LOADS[each], ROUNDS[each]) for each in together], random.Random(number))
-        print(file=sys.stderr)
-        spans = int(receiver.communicate(timeout=120)[0])
-    return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {load_before:.1f} before",
-        "date": datetime.now(UTC).date().isoformat(),
-        "spans_received": spans,
-        "in_process_us": single,
-        "loads": {
-            LOADS[each].name: {
+            print(file=sys.stderr)
+            spans = int(receiver.communicate(timeout=120)[0])
+        for each in together:
+            result["loads"][LOADS[each].name] = {
+                "machine": machine,
                 "calls": LOADS[each].calls,
-                "callers": LOADS[each].callers,
                 "rounds": ROUNDS[each],
+                "spans_received": spans,
                 "seconds": {way.name: way.seconds[LOADS[each].name] for way in made},
                 "cpu_seconds": {way.name: way.cpu_seconds[LOADS[each].name] for way in made},
             }
-            for each in names
-        },
-    }
+        keep(result)
+    return result
+
+
+def kept(result: dict[str, Any]) -> dict[str, Any]:
+    """Writes the result, with what was measured before of the other loads, and returns both."""
+    file = ROOT / "bench/results/telemetry.json"
+    before = json.loads(file.read_text(encoding="utf-8"))["loads"] if file.exists() else {}
+    found = {**before, **result["loads"]}
+    whole = {**result, "loads": {load.name: found[load.name] for load in LOADS.values() if load.name in found}}
+    file.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+    file.with_suffix(".md").write_text(table(whole), encoding="utf-8")
+    return whole
 
 
 def take_turns(made: Sequence[Any], loads: Sequence[tuple[Load, int]], pick: random.Random) -> None:
@@ -163,9 +168,9 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         "# What telemetry costs",
         "",
-        f"all-MiniLM-L6-v2, SmolLM2-135M-Instruct · {result['machine']} · {result['date']}.",
+        f"all-MiniLM-L6-v2, SmolLM2-135M-Instruct · {'; '.join(dict.fromkeys(load['machine'] for load in result['loads'].values()))}.",
         "Throughput with telemetry by throughput without, ± the 95 % confidence interval over the starts of the services.",
-        f"An OTLP receiver on this machine took {result['spans_received']:,} spans. Made by `make bench-telemetry`.",
+        "Made by `make bench-telemetry`, with an OTLP receiver on the same machine.",
         "",
         "| calls | starts | telemetry | calls per second | ratio | goal |  | CPU of the services, ms per call | ratio |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -210,11 +215,8 @@ def main() -> int:
         return 0
     # Ending from outside must also end what this starts.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    result = measure(arguments.loads, arguments.share)
+    result = measure(arguments.loads, arguments.share, kept if arguments.keep else lambda _: None)
     text = table(result)
-    if arguments.keep:
-        (ROOT / "bench/results/telemetry.md").write_text(text, encoding="utf-8")
-        (ROOT / "bench/results/telemetry.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(text)
     return 0 if "missed" not in text else 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent import futures
@@ -81,14 +82,25 @@ def started(made: Sequence[Way], stack: RetrieverStack, receiver_port: int, fold
                 running.append(process)
                 way.processes.append(psutil.Process(process.pid))
                 # One after the other: the next needs this one, and two cores start no two engines at once.
-                with grpc.insecure_channel(way.addresses[service]) as channel:
-                    grpc.channel_ready_future(channel).result(timeout=START_SECONDS)
+                _wait_for(process, way.addresses[service], Path(log.name))
         yield
     finally:
         for process in reversed(running):
             process.terminate()
         for process in running:
             process.wait(60)
+
+
+def _wait_for(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    ends_at = time.monotonic() + START_SECONDS
+    with grpc.insecure_channel(address) as channel:
+        ready = grpc.channel_ready_future(channel)
+        while True:
+            try:
+                return ready.result(timeout=1)
+            except grpc.FutureTimeoutError:
+                if process.poll() is not None or time.monotonic() > ends_at:
+                    raise SystemExit(f"{log.stem} did not start; its log ends:\n{log.read_text(errors='replace')[-3000:]}") from None
 
 
 def _telemetry(way: Way, service: str, receiver_port: int, metrics_port: int) -> dict[str, str]:

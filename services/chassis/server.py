@@ -109,7 +109,7 @@ async def serve(
 def _keep_what_is_there() -> None:
     """Takes what was made until now out of garbage collections: libraries and models, which never become garbage.
 
-    A full collection in the embedder walks a million objects: 0.25 s every 12 s under load, in which all calls stand still; 0.01 s after this.
+    A full collection of the embedder, one in 12 s under load, takes 0.25 s in which all calls stand still; after this it takes 0.01 s.
     """
     gc.collect()
     gc.freeze()

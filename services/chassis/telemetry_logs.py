@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from typing import Any
@@ -18,8 +19,13 @@ def get_logger(name: str) -> Any:
     return structlog.get_logger(name)
 
 
+_last: dict[str, Any] = {}
+"""What the logs of this process were set up with."""
+
+
 def setup_logging(service: str, settings: TelemetrySettings) -> None:
     """Sets up logs alone, for a process that forks: providers and exporters belong into its children."""
+    _last.update(service=service, settings=settings)
     level = getattr(logging, settings.log_level.upper())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -57,6 +63,18 @@ def setup_logging(service: str, settings: TelemetrySettings) -> None:
     structlog.contextvars.bind_contextvars(service=service)
     for noisy in ("httpx", "urllib3", "pymilvus", "asyncio"):
         logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
+
+
+def hand_on() -> str:
+    """What a process that others start for this one needs to log as this one does, to be sent along in its environment. Empty: nothing."""
+    return json.dumps({"service": _last["service"], "settings": _last["settings"].model_dump()}) if _last else ""
+
+
+def setup_handed_on(handed_on: str, *, process: str) -> None:
+    """In such a process: sets up its logs. `process` says on each line which one it is."""
+    told = json.loads(handed_on)
+    setup_logging(told["service"], TelemetrySettings(**told["settings"]))
+    structlog.contextvars.bind_contextvars(process=process)
 
 
 def _without_text(exc_info: Any) -> str:

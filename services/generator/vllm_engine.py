@@ -7,7 +7,6 @@ vLLM runs its scheduler and its workers in processes of their own, started with 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import time
@@ -22,6 +21,8 @@ from services.chassis import identity
 from services.chassis.errors import InvalidArgument
 from services.chassis.model_fingerprint import base_fingerprint
 from services.chassis.telemetry import get_logger
+from services.chassis.watched_files import FilesRefused
+from services.generator import engine_logs
 from services.generator.adapter_checks import MODULES
 from services.generator.domain import (
     BASE,
@@ -76,11 +77,9 @@ class VllmEngine:
         `adapter_slots` is how many adapters can be loaded at the same time; 0 makes a faster engine that can load none.
         """
         if not any(settings.model_folder.glob("*.safetensors")):
-            raise FileNotFoundError(
-                f"{settings.model_folder} holds no model in safetensors form; `corella up` or `make models` prepares it"
-            )
+            raise FilesRefused(f"{settings.model_folder} holds no model in safetensors form; `corella up` or `make models` prepares it")
         prepare_environment(settings)
-        logging.getLogger("vllm").setLevel(logging.WARNING)
+        engine_logs.prepare()
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.platforms import current_platform
         from vllm.v1.engine.async_llm import AsyncLLM
@@ -204,10 +203,9 @@ def cache_salt() -> str | None:
 
 
 def prepare_environment(settings: VllmSettings) -> None:
-    """What vLLM takes from the environment only: no reports to its makers, no model hub, log lines in our form, its share of the cores."""
+    """What vLLM takes from the environment only: no reports to its makers, no model hub, its share of the cores."""
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("VLLM_CONFIGURE_LOGGING", "0")
     reserved = settings.reserved_cpu_cores
     if reserved is None:
         # vLLM keeps one core free for its scheduler, which of two cores is half of the model's speed.
@@ -232,7 +230,7 @@ def engine_arguments(settings: VllmSettings, max_sequences: int, adapter_slots: 
         "block_size": settings.cache_block_tokens,
         "tensor_parallel_size": settings.tensor_parallel_size,
         "gpu_memory_utilization": settings.gpu_memory_fraction,
-        # Its times and its metrics come with it; it logs nothing of them as long as its logger is at WARNING.
+        # Its times and its metrics come with it; it logs nothing of them as long as its logger is at WARNING (engine_logs.json).
         "disable_log_stats": False,
         "enable_log_requests": False,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 import urllib.request
@@ -90,6 +91,12 @@ def test_no_text_of_a_question_reaches_a_span_or_the_log(generator: RunningGener
     assert question
     assert not [span.name for span in generator.receiver.spans if MARKER in repr(span)]
     assert MARKER not in generator.log.read_text(errors="replace")
+
+
+def test_every_line_of_the_log_is_one_json_object_also_the_engines(generator: RunningGenerator, question: list[Span]) -> None:
+    lines = [json.loads(line) for line in generator.log.read_text().splitlines()]
+    assert all({"event", "level", "service", "timestamp"} <= set(line) for line in lines)
+    assert "engine_ready" in {line["event"] for line in lines}
 
 
 def test_the_endpoint_shows_the_engines_metrics_beside_ours(generator: RunningGenerator, question: list[Span]) -> None:
