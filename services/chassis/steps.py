@@ -80,6 +80,10 @@ class Detail:
         """As on a span."""
         self.attributes[key] = value
 
+    def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """As on a span."""
+        self.attributes.update(attributes)
+
 
 @contextmanager
 def detail(

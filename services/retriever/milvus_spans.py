@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
-from services.chassis.steps import step
+from services.chassis.steps import detail
 
 Attributes = Mapping[str, str | int]
 
@@ -39,5 +39,5 @@ class MilvusSpans:
             return
         target = {"db.collection.name": collection} if collection else {}
         attributes = {**self._always, "db.operation.name": operation, **target, **(more or {})}
-        with step(f"{operation} {collection}".strip(), attributes, kind=SpanKind.CLIENT):
+        with detail(f"{operation} {collection}".strip(), attributes, kind=SpanKind.CLIENT):
             yield

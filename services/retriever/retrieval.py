@@ -89,7 +89,7 @@ class Retrieval:
             "corella.search.limit": query.limit,
             "corella.search.query": text_attribute(query.text),
         }
-        with step("search", attributes) as span:
+        with detail("search", attributes) as span:
             found = await self._find(query, caller)
             span.set_attributes(measure(found))
         return found

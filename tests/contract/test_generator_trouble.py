@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -121,6 +122,14 @@ def test_a_store_that_hangs_degrades_the_memory_and_not_the_answer(
         return next(iter(generator_stub.Ask(request, timeout=60))).started.memory_state == pb.MEMORY_STATE_RECALLED
 
     until(recalled, 10)
+
+
+def test_without_a_model_it_says_so_and_ends(tmp_path: Path) -> None:
+    with running_generator(tmp_path, CORELLA_GENERATOR_VLLM__MODEL_FOLDER=str(tmp_path / "nothing")) as running:
+        assert running.process.wait(60) == 1
+        said = json.loads(running.log.read_text().splitlines()[-1])
+    assert (said["event"], said["level"]) == ("not_started", "error")
+    assert said["problem"].startswith(f"{tmp_path / 'nothing'} holds no model")
 
 
 @pytest.mark.slow

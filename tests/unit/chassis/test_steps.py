@@ -76,7 +76,8 @@ def details(ratio: float, monkeypatch: pytest.MonkeyPatch, times_ns: Sequence[in
         monkeypatch.setattr(steps, "time", SimpleNamespace(time_ns=iter(times_ns).__next__))
     look = detail("look", {"corella.passages": 3}, kind=SpanKind.CLIENT, expected=(Missing,))
     with tracer.start_as_current_span("call"), suppress(Exception), look as told:
-        told.set_attribute("corella.chunks", 4)
+        told.set_attribute("corella.chunks", 1)
+        told.set_attributes({"corella.chunks": 4})
         if error is not None:
             raise error
     monkeypatch.undo()
