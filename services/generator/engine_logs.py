@@ -6,6 +6,7 @@ vLLM starts its scheduler and its workers as processes in which nothing of ours 
 
 from __future__ import annotations
 
+import importlib
 import logging
 import multiprocessing
 import os
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from services.chassis.telemetry_logs import hand_on, setup_handed_on
 
+_TRACE = "torch.__trace"
+"""No log: what torch's compiler did, for a file."""
 _HANDED_ON = "CORELLA_GENERATOR_ENGINE_LOGS"
 
 
@@ -24,6 +27,12 @@ def prepare() -> None:
 
 def handler() -> logging.Handler:
     """For `logging.config.dictConfig`. Sets up a process of vLLM's; the service itself has been. The handler adds nothing."""
+    # torch gives its loggers handlers of its own when it is imported, which vLLM does in any case.
+    importlib.import_module("torch")
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if f"{name}.".startswith("torch.") and name != _TRACE and isinstance(logger, logging.Logger):
+            logger.handlers.clear()
+            logger.propagate = True
     handed_on = os.environ.get(_HANDED_ON)
     if handed_on and multiprocessing.parent_process() is not None:
         setup_handed_on(handed_on, process=multiprocessing.current_process().name)

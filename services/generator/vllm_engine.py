@@ -233,6 +233,7 @@ def engine_arguments(settings: VllmSettings, max_sequences: int, adapter_slots: 
         # Its times and its metrics come with it; it logs nothing of them as long as its logger is at WARNING (engine_logs.json).
         "disable_log_stats": False,
         "enable_log_requests": False,
+        "use_tqdm_on_load": False,
     }
     if settings.kv_cache_gib is not None:
         arguments["kv_cache_memory_bytes"] = int(settings.kv_cache_gib * 2**30)

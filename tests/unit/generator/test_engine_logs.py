@@ -25,7 +25,7 @@ def engine():
     configured()
     logging.getLogger("vllm.engine").info("too small a thing")
     logging.getLogger("vllm.engine").warning("no AMX for %s", "this model")
-    logging.getLogger("torch.other").error("broken")
+    logging.getLogger("torch._library.triton").error("broken")
 
 if __name__ == "__main__":
     setup_logging("generator", TelemetrySettings())
