@@ -37,10 +37,6 @@ from bench.telemetry_ways import DEFAULT, receive, started, ways
 ROOT = Path(__file__).resolve().parent.parent
 GOAL = 0.98
 """Least share of the throughput without telemetry, at the sampling that the chart sets."""
-STARTS = {"ask": 3, "search": 6, "passages": 8, "query": 8}
-"""How often the services are started for each load."""
-ROUNDS = {"ask": 3, "search": 3, "passages": 2, "query": 3}
-"""Turns of each way between two starts."""
 
 
 def in_process() -> dict[str, float]:
@@ -89,7 +85,7 @@ def measure(names: Sequence[str], share: float, keep: Callable[[dict[str, Any]],
     result: dict[str, Any] = {"in_process_us": in_process(), "loads": {}}
     # Loads that need the same services share their starts.
     for services in sorted({LOADS[each].services for each in names}, key=len):
-        together = [each for each in names if LOADS[each].services == services]
+        together = [LOADS[each] for each in names if LOADS[each].services == services]
         made = ways()
         with tempfile.TemporaryDirectory() as name, ExitStack() as opened:
             folder = Path(name)
@@ -100,21 +96,23 @@ def measure(names: Sequence[str], share: float, keep: Callable[[dict[str, Any]],
             stack = opened.enter_context(running(folder))
             stack.ingest(SAMPLE_PAGES, CORPUS, lambda _: None)
             stack.stop("worker", "retriever", "embedder")
-            starts = max(2, round(share * max(STARTS[each] for each in together)))
+            starts = max(2, round(share * max(load.starts for load in together)))
             for number in range(starts):
-                print(f"\r{', '.join(together)}: start {number + 1} of {starts} ", end="", file=sys.stderr, flush=True)
+                print(
+                    f"\r{'; '.join(load.name for load in together)}: start {number + 1} of {starts} ", end="", file=sys.stderr, flush=True
+                )
                 with started(made, stack, receiver_port, folder, services):
-                    take_turns(made, [(LOADS[each], ROUNDS[each]) for each in together], random.Random(number))
+                    take_turns(made, together, random.Random(number))
             print(file=sys.stderr)
             spans = int(receiver.communicate(timeout=120)[0])
-        for each in together:
-            result["loads"][LOADS[each].name] = {
+        for load in together:
+            result["loads"][load.name] = {
                 "machine": machine,
-                "calls": LOADS[each].calls,
-                "rounds": ROUNDS[each],
+                "calls": load.calls,
+                "rounds": load.rounds,
                 "spans_received": spans,
-                "seconds": {way.name: way.seconds[LOADS[each].name] for way in made},
-                "cpu_seconds": {way.name: way.cpu_seconds[LOADS[each].name] for way in made},
+                "seconds": {way.name: way.seconds[load.name] for way in made},
+                "cpu_seconds": {way.name: way.cpu_seconds[load.name] for way in made},
             }
         keep(result)
     return result
@@ -131,14 +129,14 @@ def kept(result: dict[str, Any]) -> dict[str, Any]:
     return whole
 
 
-def take_turns(made: Sequence[Any], loads: Sequence[tuple[Load, int]], pick: random.Random) -> None:
+def take_turns(made: Sequence[Any], loads: Sequence[Load], pick: random.Random) -> None:
     """Between two starts: a turn to warm up, which does not count, and then some of each load."""
-    for load, rounds in loads:
+    for load in loads:
         for way in made:
             asyncio.run(turn(way, load))
             way.seconds[load.name].pop()
             way.cpu_seconds[load.name].pop()
-        for _ in range(rounds):
+        for _ in range(load.rounds):
             for way in pick.sample(made, len(made)):
                 asyncio.run(turn(way, load))
 

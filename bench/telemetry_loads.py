@@ -41,6 +41,9 @@ class Load:
     callers: int
     calls: int
     """In one turn."""
+    rounds: int
+    """Turns of each way between two starts of the services."""
+    starts: int
     call: Callable[[dict[str, Any], int], Awaitable[Any]]
 
 
@@ -81,10 +84,10 @@ async def _embed_query(stubs: dict[str, Any], number: int) -> None:
     await stubs["embedder"].Embed(embedder_pb2.EmbedRequest(texts=[query], input_type=embedder_pb2.INPUT_TYPE_QUERY), timeout=60)
 
 
-ASK = Load("Ask, a question of the samples", ("embedder", "retriever", "generator"), 4, 12, _ask)
-SEARCH = Load("Search, hybrid", ("embedder", "retriever"), 4, 160, _search)
-EMBED_TEXTS = Load(f"Embed, {_TEXTS_A_CALL} passages a call", ("embedder",), 2, 6, _embed_texts)
-EMBED_QUERY = Load("Embed, one short query a call", ("embedder",), 8, 800, _embed_query)
+ASK = Load("Ask, a question of the samples", ("embedder", "retriever", "generator"), 4, 12, 3, 3, _ask)
+SEARCH = Load("Search, hybrid", ("embedder", "retriever"), 4, 160, 3, 6, _search)
+EMBED_TEXTS = Load(f"Embed, {_TEXTS_A_CALL} passages a call", ("embedder",), 2, 6, 2, 8, _embed_texts)
+EMBED_QUERY = Load("Embed, one short query a call", ("embedder",), 8, 800, 3, 8, _embed_query)
 LOADS = {"ask": ASK, "search": SEARCH, "passages": EMBED_TEXTS, "query": EMBED_QUERY}
 
 _STUBS: dict[str, Any] = {"embedder": EmbedderServiceStub, "retriever": RetrieverServiceStub, "generator": GeneratorServiceStub}

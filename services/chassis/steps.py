@@ -120,6 +120,17 @@ def detail(
             late.end(ended_ns)
 
 
+def tell(name: str, around: Span, begun_ns: int, ended_ns: int, attributes: Mapping[str, AttributeValue] | None = None) -> None:
+    """A detail that is over when it is told, below the span `around`: as `detail`, it has a span in a sampled trace, or if it took 50 ms.
+
+    Times are nanoseconds since the epoch.
+    """
+    slow = around.is_recording() and ended_ns - begun_ns >= EXPLAINS_SLOWNESS_NS
+    if slow or around.get_span_context().trace_flags.sampled:
+        within = trace.set_span_in_context(around)
+        tracer.start_span(name, within, attributes=attributes, start_time=begun_ns).end(ended_ns)
+
+
 def mark_failed(span: Span, error: BaseException) -> None:
     """Says on a span what kind of error ended it. Only one that is not the caller's fault makes it a failed one."""
     error_kind = type(error).__qualname__

@@ -13,8 +13,8 @@ from opentelemetry import trace
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.trace import Span
 
-from services.chassis.steps import EXPLAINS_SLOWNESS_NS
-from services.chassis.telemetry import meter, tracer
+from services.chassis.steps import tell
+from services.chassis.telemetry import meter
 
 _batch_tokens = meter.create_histogram(
     "corella.embedder.batch.tokens",
@@ -47,10 +47,8 @@ class BatchMetrics:
 
     def waited(self, span: Span, put_ns: int, begun_ns: int) -> None:
         """A call, whose current span was `span`, waited from `put_ns` to `begun_ns` (nanoseconds since the epoch)."""
-        within = trace.set_span_in_context(span)
-        _queue_seconds.record((begun_ns - put_ns) / 1e9, self._attributes, within)
-        if _tells(span, begun_ns - put_ns):
-            tracer.start_span("queue", within, start_time=put_ns).end(begun_ns)
+        _queue_seconds.record((begun_ns - put_ns) / 1e9, self._attributes, trace.set_span_in_context(span))
+        tell("queue", span, put_ns, begun_ns)
 
     def computed(self, spans: Iterable[Span], texts: int, tokens: int, begun_ns: int, ended_ns: int) -> None:
         """A batch of so many texts and tokens was computed, for the calls with these spans."""
@@ -64,9 +62,7 @@ class BatchMetrics:
             "corella.embedder.batch.tokens": tokens,
         }
         for span in spans:
-            if _tells(span, ended_ns - begun_ns):
-                within = trace.set_span_in_context(span)
-                tracer.start_span("compute batch", within, attributes=attributes, start_time=begun_ns).end(ended_ns)
+            tell("compute batch", span, begun_ns, ended_ns, attributes)
 
     def waiting(self) -> Observation:
         """Tokens that wait now."""
@@ -78,10 +74,6 @@ class BatchMetrics:
 
 
 _all: weakref.WeakSet[BatchMetrics] = weakref.WeakSet()
-
-
-def _tells(span: Span, lasted_ns: int) -> bool:
-    return span.get_span_context().trace_flags.sampled or (span.is_recording() and lasted_ns >= EXPLAINS_SLOWNESS_NS)
 
 
 def _waiting(_: CallbackOptions) -> list[Observation]:

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from span_recording import tracer_of
 
+from services.chassis import steps
 from services.chassis.steps import EXPLAINS_SLOWNESS_NS
 from services.embedder import batch_metrics
 from services.embedder.batch_metrics import BatchMetrics
@@ -18,7 +19,7 @@ from services.embedder.batch_metrics import BatchMetrics
 
 def told(ratio: float, lasted_ns: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     tracer, ended = tracer_of(ratio)
-    monkeypatch.setattr(batch_metrics, "tracer", tracer)
+    monkeypatch.setattr(steps, "tracer", tracer)
     metrics = BatchMetrics("fake", lambda: 0)
     span = tracer.start_span("embeddings")
     metrics.waited(span, 1, 1 + lasted_ns)
