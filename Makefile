@@ -6,7 +6,7 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 # Where this is set, as in many containers, every start would compile torch and vLLM anew: 15 s in each process.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help setup models run demo-tune test test-long chart-tools chart-test chart-render dashboards image-locks images lint format proto bench bench-embed bench-ask bench-train bench-adapters bench-permissions bench-ingest bench-lazy bench-sync bench-headings bench-company bench-telemetry eval clean
+.PHONY: help setup models run demo-tune test test-long chart-tools chart-test chart-render dashboards image-locks images lint format proto bench bench-embed bench-ask bench-train bench-adapters bench-permissions bench-ingest bench-lazy bench-sync bench-headings bench-company bench-telemetry bench-gpu eval clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -84,6 +84,9 @@ bench-train: setup ## Trainer beside TRL's SFTTrainer, and two workers beside on
 
 bench-adapters: setup ## What serving an adapter costs, beside the base model and a merged one
 	@$(BIN)/python -m bench.adapters --output bench/results/adapters.md
+
+bench-gpu: setup ## Training, writing and adapters with a model of 7 billion random parameters, on one GPU of 80 GB
+	@$(BIN)/python -m bench.gpu
 
 bench-permissions: setup ## What it costs a search to go by who may read what, at 50,000 chunks and 200 groups
 	@$(BIN)/python -m bench.permissions --output bench/results/permissions.md

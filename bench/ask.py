@@ -106,8 +106,8 @@ async def bare(llm: Any, tokenizer: Any, text: str, tokens: int) -> tuple[float,
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[tuple[Any, str]]:
-    """The service's engine and the address it is served at; as deployed, in this process."""
+async def served(**changes: Any) -> AsyncIterator[tuple[Any, str]]:
+    """The service's engine and the address it is served at; as deployed, in this process. `changes` are groups of its settings."""
     from services.chassis.server import Lifecycle, make_server
     from services.chassis.settings import ServerSettings
     from services.generator.app import build
@@ -115,7 +115,7 @@ async def served() -> AsyncIterator[tuple[Any, str]]:
     from services.generator.settings import GeneratorSettings
 
     with tempfile.TemporaryDirectory() as folder:
-        settings = GeneratorSettings(server=ServerSettings(port=0), state_folder=Path(folder))
+        settings = GeneratorSettings(server=ServerSettings(port=0), state_folder=Path(folder), **changes)
         async with build(settings, Lifecycle()) as servicer:
             server, _, port = make_server(
                 settings.server,

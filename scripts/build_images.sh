@@ -6,7 +6,7 @@
 #   REGISTRY    what stands before the images' names; empty: corella
 #   TAG         their tag; empty: the version in pyproject.toml
 #   PIP_CONF    a pip.conf for the build alone, for an index of one's own; empty: pip's defaults
-#   TORCH_INDEX index with torch's CPU build, asked only where the package index has none; empty: as scripts/setup.sh
+#   TORCH_INDEX index with torch's CPU build, asked only where the package index has none; unset: as scripts/setup.sh, empty: none
 #   BUILD_OPTIONS  further options of the builder
 set -euo pipefail
 cd "$(dirname "$0")/.."

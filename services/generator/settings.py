@@ -39,7 +39,9 @@ class VllmSettings(Group):
     reserved_cpu_cores: int | None = Field(
         None, ge=0, description="On a CPU: cores the model leaves to everything else. Empty: none of up to four, one of more."
     )
-    eager: bool = Field(True, description="Without compilation: starts a minute sooner and writes a fifth slower.")
+    eager: bool | None = Field(
+        None, description="Without compilation, which makes the start a minute longer and the writing faster. Empty: on a CPU, not on GPUs."
+    )
     lora: bool | None = Field(
         None, description="Be ready to serve adapters; docs/decisions/0011-serving-adapters.md has what it costs. Empty: with a shelf."
     )

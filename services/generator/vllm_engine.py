@@ -88,6 +88,10 @@ class VllmEngine:
 
         with _interruptible():
             arguments = engine_arguments(settings, max_sequences, adapter_slots, on_cpu=current_platform.is_cpu())
+            if arguments["enforce_eager"]:
+                # vLLM's own `enforce_eager` leaves out the model's compilation, not that of smaller things, such as what ranks a scored
+                # text's tokens: where there is no C++ compiler, as in the image, the first of them would end the engine.
+                os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
             llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), stat_loggers=[VllmMetrics])
         log.info("engine_ready", model=str(settings.model_folder), context_tokens=settings.context_tokens)
         return cls(llm, HfChatTokenizer(settings.model_folder), settings, on_death, adapter_slots)
@@ -203,9 +207,12 @@ def cache_salt() -> str | None:
 
 
 def prepare_environment(settings: VllmSettings) -> None:
-    """What vLLM takes from the environment only: no reports to its makers, no model hub, its share of the cores."""
+    """What vLLM takes from the environment only: no reports to its makers, no model hub, how processes start, its share of the cores."""
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    # On GPUs vLLM would fork, out of a process with threads of gRPC's and, where anything has asked for a GPU, with a CUDA that no fork
+    # can use; nor would its processes end with this one (`__main__.py`).
+    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
     reserved = settings.reserved_cpu_cores
     if reserved is None:
         # vLLM keeps one core free for its scheduler, which of two cores is half of the model's speed.
@@ -225,7 +232,7 @@ def engine_arguments(settings: VllmSettings, max_sequences: int, adapter_slots: 
         "trust_remote_code": False,
         "max_model_len": settings.context_tokens,
         "max_num_seqs": max_sequences,
-        "enforce_eager": settings.eager,
+        "enforce_eager": on_cpu if settings.eager is None else settings.eager,
         "enable_prefix_caching": True,
         "block_size": settings.cache_block_tokens,
         "tensor_parallel_size": settings.tensor_parallel_size,

@@ -32,6 +32,7 @@ from services.chassis.message_spans import processing
 from services.chassis.steps import kept_context, step
 from services.chassis.telemetry import attached, carrier, get_logger, setup_telemetry
 from services.trainer.celery_app import BUILD_DATASET, CHECK_SCHEDULES, QUEUE, RUN_JOB, CeleryQueue, make_celery
+from services.trainer.domain import DatasetState
 from services.trainer.exit_status import INTERRUPTED
 from services.trainer.redis_records import DATASETS, JOBS, RedisRecords, fresh_id, open_redis
 from services.trainer.scheduling import Scheduling
@@ -106,6 +107,10 @@ class Drivers:
             try:
                 held = self._call(lambda records: records.renew(lane, work_id, token, running.lease_seconds))
                 held_until = time.monotonic() + running.lease_seconds if held else 0.0
+                if not held and self._has_ended(lane, work_id):
+                    # It gave its lease back itself. What it still has to close, such as a Ray cluster, takes seconds.
+                    with suppress(subprocess.TimeoutExpired):
+                        return process.wait(_STOP_SECONDS)
             except CorellaError:
                 pass  # Redis is away for the moment; the lease may outlast that
             if time.monotonic() > held_until or self._hangs(lane, work_id):
@@ -119,6 +124,12 @@ class Drivers:
                 except subprocess.TimeoutExpired:
                     _end_group(process.pid)
                     return process.wait()
+
+    def _has_ended(self, lane: str, work_id: str) -> bool:
+        """Whether the work is done, well or badly, so that nobody else will go on with it."""
+        if lane == JOBS:
+            return self._call(lambda records: records.job(work_id)).state.ended
+        return self._call(lambda records: records.dataset(work_id)).state is not DatasetState.BUILDING
 
     def _hangs(self, lane: str, work_id: str) -> bool:
         if lane != JOBS:

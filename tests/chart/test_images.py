@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -106,17 +107,28 @@ def test_what_is_copied_is_given_to_the_builder_and_nothing_else() -> None:
     assert {path.replace("${SERVICE}", "*") for path in copied} == given
 
 
-def test_the_bill_of_materials_lists_what_pip_found() -> None:
+def test_the_models_image_can_read_what_it_prepares() -> None:
+    # transformers says only when it meets a GGUF file that it wants these two.
+    assert {"accelerate", "gguf"} <= set(requirements.pins(ROOT / "requirements/image-models.txt"))
+
+
+def test_the_bill_of_materials_lists_what_pip_found(tmp_path: Path) -> None:
+    (tmp_path / "METADATA").write_text("Metadata-Version: 2.4\nName: gamma\nVersion: 1\nLicense-Expression: BSD-3-Clause\n\nText")
     report = {
         "installed": [
             {"metadata": {"name": "Zeta_Thing", "version": "1.0+cpu", "license": "MIT"}},
             {"metadata": {"name": "alpha", "version": "2", "license_expression": "Apache-2.0 OR MIT", "license": "a\nlong text"}},
             {"metadata": {"name": "beta", "version": "3", "license": "a\nlong text"}},
+            {"metadata": {"name": "delta", "version": "1", "classifier": ["Topic :: X", "License :: OSI Approved :: MIT License"]}},
+            {"metadata": {"name": "gamma", "version": "1"}, "metadata_location": str(tmp_path)},
         ]
     }
     made = module("deploy/docker/bill_of_materials.py").bill(report, "embedder")
-    assert [each["purl"] for each in made["components"]] == ["pkg:pypi/alpha@2", "pkg:pypi/beta@3", "pkg:pypi/zeta-thing@1.0%2Bcpu"]
+    assert [each["purl"] for each in made["components"]] == [
+        f"pkg:pypi/{each}" for each in ("alpha@2", "beta@3", "delta@1", "gamma@1", "zeta-thing@1.0%2Bcpu")
+    ]
     assert [each.get("licenses") for each in made["components"]] == [
-        [{"expression": "Apache-2.0 OR MIT"}], None, [{"license": {"name": "MIT"}}],
+        [{"expression": "Apache-2.0 OR MIT"}], None, [{"license": {"name": "MIT License"}}], [{"expression": "BSD-3-Clause"}],
+        [{"license": {"name": "MIT"}}],
     ]  # fmt: skip
     assert json.loads(json.dumps(made))["specVersion"] == "1.6"

@@ -143,6 +143,9 @@ def running_generator(folder: Path, **settings: str) -> Iterator[RunningGenerato
             "CORELLA_GENERATOR_VLLM__CONTEXT_TOKENS": "2048",
             "CORELLA_GENERATOR_TELEMETRY__OTLP_ENDPOINT": receiver.endpoint,
             "CORELLA_GENERATOR_TELEMETRY__METRICS_PORT": str(metrics_port),
+            # As in the images: there is no compiler, and nothing that one has compiled before.
+            "CXX": "no-compiler",
+            "TORCHINDUCTOR_CACHE_DIR": str(folder / "compiled"),
             **settings,
         }
         process = subprocess.Popen([sys.executable, "-m", "services.generator"], cwd=ROOT, env=environment, stdout=output, stderr=output)

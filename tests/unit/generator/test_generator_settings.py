@@ -51,6 +51,7 @@ def test_of_few_cores_none_is_kept_from_the_model(monkeypatch: pytest.MonkeyPatc
     prepare_environment(VllmSettings(reserved_cpu_cores=given))
     assert os.environ["VLLM_CPU_NUM_OF_RESERVED_CPU"] == reserved
     assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
+    assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"
 
 
 def test_an_engine_loads_safetensors_and_no_code_of_the_model() -> None:
@@ -59,6 +60,11 @@ def test_an_engine_loads_safetensors_and_no_code_of_the_model() -> None:
     assert arguments["kv_cache_memory_bytes"] == 2**29
     assert "enable_lora" not in arguments
     assert "worker_cls" not in arguments
+
+
+@pytest.mark.parametrize(("said", "on_cpu", "eager"), [(None, True, True), (None, False, False), (True, False, True), (False, True, False)])
+def test_a_model_is_compiled_on_gpus_unless_said_otherwise(said: bool | None, on_cpu: bool, eager: bool) -> None:
+    assert engine_arguments(VllmSettings(eager=said), 8, on_cpu=on_cpu)["enforce_eager"] is eager
 
 
 def test_the_highest_rank_can_be_said_by_a_variable_and_is_one_that_vllm_knows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,10 @@
 {{- eq .name "ray-head" | ternary .root.Values.ray.head .root.Values.ray.worker | toYaml }}
 {{- end -}}
 
+{{/* Bytes of Ray's object store. Nothing large goes through it: examples and checkpoints are read and written where they are kept. By itself
+     Ray takes a third of the memory, and a file below /tmp instead of /dev/shm where that is smaller. */}}
+{{- define "corella.rayObjectStore" -}}536870912{{- end -}}
+
 {{- define "corella.rayPod" -}}
 {{- $root := .root -}}
 {{- $values := include "corella.rayValues" . | fromYaml -}}
@@ -24,12 +28,12 @@ spec:
       imagePullPolicy: {{ $root.Values.image.pullPolicy }}
       {{- if not .kubeRay }}
       {{- if eq .name "ray-head" }}
-      command: [ray, start, --head, --block, --port=6379, --ray-client-server-port=10001, --dashboard-host=127.0.0.1, --num-cpus=0, --disable-usage-stats]
+      command: [ray, start, --head, --block, --port=6379, --ray-client-server-port=10001, --dashboard-host=127.0.0.1, --num-cpus=0, {{ printf "--object-store-memory=%s" (include "corella.rayObjectStore" .) }}, --disable-usage-stats]
       {{- else }}
       command:
         - sh
         - -c
-        - exec ray start --block --address={{ include "corella.host" (dict "root" $root "name" "ray-head") }}:6379 --num-cpus="$RAY_CPUS"{{ if $values.gpu.enabled }} --num-gpus={{ $values.gpu.count }}{{ end }} --disable-usage-stats
+        - exec ray start --block --address={{ include "corella.host" (dict "root" $root "name" "ray-head") }}:6379 --num-cpus="$RAY_CPUS"{{ if $values.gpu.enabled }} --num-gpus={{ $values.gpu.count }}{{ end }} --object-store-memory={{ include "corella.rayObjectStore" . }} --disable-usage-stats
       {{- end }}
       {{- end }}
       env:
