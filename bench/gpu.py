@@ -1,4 +1,4 @@
-"""What one GPU does with a model of 7 billion parameters: `python -m bench.gpu` (four minutes and 15 GB of disk, `make bench-gpu`).
+"""What one GPU does with a model of 7 billion parameters: `python -m bench.gpu` (some ten minutes and 15 GB of disk, `make bench-gpu`).
 
 Time and memory do not depend on what a model has learnt, so it is made here, with random weights in the shape of Qwen2.5-7B, and the
 tokenizer of the default model. Stages, each in a process of its own, so that each has the whole GPU:
