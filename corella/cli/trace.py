@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from corella.tracing.tempo import Tempo
 
 LAST = "last"
+ARRIVED_SECONDS = 1.5
+"""So long after its end a trace is whole: services hand on what they have every second."""
 SHORTEST_PREFIX = 4
 
 
@@ -94,17 +97,31 @@ class LocalTraces:
     def spans(self, which: str) -> list[Span]:
         """Of the trace that is meant. Raises `UserError` when there is none, or more than one."""
         if which == LAST:
-            newest = self._reader.newest_question() or next(iter(self._reader.recent(1)), None)
+            newest = self._arrived(lambda: self._reader.newest_question() or next(iter(self._reader.recent(1)), None))
             if newest is None:
                 raise UserError("No traces yet.", hint='`corella ask "…"` makes one.')
             return self._reader.spans(newest.trace_id)
         prefix = _hexadecimal(which)
+        self._arrived(lambda: next(iter(self._reader.matching(prefix)), None))
         found = self._reader.matching(prefix)
         if not found:
             raise UserError(f"There is no trace {prefix} here.", hint="`corella trace --list` shows what is kept: the newest ones.")
         if len(found) > 1:
             raise UserError(f"More than one trace begins with {prefix}.", hint=", ".join(each.trace_id for each in found), exit_code=USAGE)
         return self._reader.spans(found[0].trace_id)
+
+    @staticmethod
+    def _arrived(find: Callable[[], TraceSummary | None]) -> TraceSummary | None:
+        """What `find` finds, after a moment in which the rest of it may arrive where it has only just ended."""
+        give_up = time.monotonic() + 2 * ARRIVED_SECONDS
+        found = find()
+        while found is not None and time.monotonic() < give_up:
+            age_ns = time.time_ns() - found.begin_ns - found.duration_ns
+            if not 0 <= age_ns < ARRIVED_SECONDS * 1e9:
+                break
+            time.sleep(0.1)
+            found = find()
+        return found
 
     def summary(self, trace_id: str) -> TraceSummary | None:
         """Of a trace, where it is kept."""

@@ -47,8 +47,9 @@ class TraceReader:
         return self._summaries("WHERE lower(hex(trace_id)) LIKE ? || '%' ORDER BY begin_ns DESC LIMIT 10", (prefix.lower(),))
 
     def newest_question(self) -> TraceSummary | None:
-        """The trace of the newest question."""
-        return next(iter(self._summaries("WHERE question_ns IS NOT NULL ORDER BY begin_ns DESC LIMIT 1", ())), None)
+        """The trace of the newest question. The command's own span is there at once, the generator's with its next export."""
+        where = "WHERE question_ns IS NOT NULL OR name = 'corella ask' ORDER BY begin_ns DESC LIMIT 1"
+        return next(iter(self._summaries(where, ())), None)
 
     def slowest_questions(self, limit: int, since_ns: int) -> list[TraceSummary]:
         """Traces of questions, the slowest first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +23,7 @@ from corella.tracing.tree import lay_out
 Run = Callable[..., Any]
 ID = "0af7651916cd43dd8448eb211c80319c"
 OTHER = "1bf7651916cd43dd8448eb211c80319c"
+NEW = "2cf7651916cd43dd8448eb211c80319c"
 BEGIN = 1_800_000_000_000_000_000
 MS = 1_000_000
 
@@ -90,6 +92,23 @@ def test_last_is_the_newest_question_as_a_waterfall(corella: Run, store: TraceSt
     assert "Milvus is away." in search
     assert "502 tokens in · 448 of them cached · 17 out" in chat
     assert f"{QUESTION} → trace {OTHER}" in result.out
+
+
+@pytest.mark.parametrize("which", [(), (NEW,)])
+def test_a_question_that_has_only_just_ended_is_waited_for(corella: Run, store: TraceStore, which: tuple[str, ...]) -> None:
+    ended = (time.time_ns() - BEGIN) / MS
+    store.add([spans_of("generator", {"id": 2, "name": QUESTION, "kind": 2, "at": (ended - 9000, ended - 8000)}, trace_id=OTHER)])
+    store.add([spans_of("cli", {"id": 1, "name": "corella ask", "at": (ended - 60, ended)}, trace_id=NEW)])
+
+    def export() -> None:
+        store.add([spans_of("generator", {"id": 2, "name": QUESTION, "parent": 1, "kind": 2, "at": (ended - 50, ended)}, trace_id=NEW)])
+
+    later = threading.Timer(0.5, export)
+    later.start()
+    result = corella("trace", *which)
+    later.join()
+    assert f"corella ask  trace {NEW}" in result.out
+    assert "2 spans · 2 services" in result.out
 
 
 def test_a_link_to_a_trace_that_is_kept_says_what_it_was(corella: Run, store: TraceStore) -> None:
