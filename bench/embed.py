@@ -81,8 +81,10 @@ async def client(address: str, texts: list[str], queries: list[str]) -> dict[str
 
         beside_bulk = asyncio.ensure_future(bulk())
         beside = [await ask(query) for query in queries[:10]]
+        if beside_bulk.done():
+            raise SystemExit("the calls with all texts failed before the queries beside them were answered: nothing was measured")
         beside_bulk.cancel()
-        await bulk
+        await asyncio.wait({beside_bulk})
     return {"seconds": seconds, "alone": alone, "beside": beside, "vectors": vectors}
 
 
