@@ -31,6 +31,20 @@ def test_alerts_fire_when_they_should_and_only_then(path: Path, promtool: Path) 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.name)
+def test_what_is_recorded_is_there_before_the_alerts_that_read_it(path: Path) -> None:
+    """promtool takes the groups in a random order unless told one: an alert evaluated first sees the round before, or nothing at all."""
+    case = yaml.safe_load(path.read_text())
+    groups = [group for file in case["rule_files"] for group in yaml.safe_load((path.parent / file).read_text())["groups"]]
+    recorded = {rule["record"]: group["name"] for group in groups for rule in group["rules"] if "record" in rule}
+    order = {name: place for place, name in enumerate(case.get("group_eval_order", []))}
+    for group in groups:
+        for rule in group["rules"]:
+            for record, origin in recorded.items():
+                if origin != group["name"] and record in rule["expr"]:
+                    assert order[origin] < order[group["name"]], f"{group['name']} reads {record} of {origin}"
+
+
 @pytest.mark.parametrize("alert", ALERTS, ids=_id)
 def test_each_alert_is_tested_both_ways(alert: dict[str, Any]) -> None:
     fires, silent = False, False
