@@ -97,26 +97,29 @@ class LocalTraces:
     def spans(self, which: str) -> list[Span]:
         """Of the trace that is meant. Raises `UserError` when there is none, or more than one."""
         if which == LAST:
-            newest = self._arrived(lambda: self._reader.newest_question() or next(iter(self._reader.recent(1)), None))
-            if newest is None:
+            newest = self._arrived(self._newest)
+            if not newest:
                 raise UserError("No traces yet.", hint='`corella ask "…"` makes one.')
-            return self._reader.spans(newest.trace_id)
+            return self._reader.spans(newest[0].trace_id)
         prefix = _hexadecimal(which)
-        self._arrived(lambda: next(iter(self._reader.matching(prefix)), None))
-        found = self._reader.matching(prefix)
+        found = self._arrived(lambda: self._reader.matching(prefix))
         if not found:
             raise UserError(f"There is no trace {prefix} here.", hint="`corella trace --list` shows what is kept: the newest ones.")
         if len(found) > 1:
             raise UserError(f"More than one trace begins with {prefix}.", hint=", ".join(each.trace_id for each in found), exit_code=USAGE)
         return self._reader.spans(found[0].trace_id)
 
+    def _newest(self) -> list[TraceSummary]:
+        question = self._reader.newest_question()
+        return [question] if question is not None else self._reader.recent(1)
+
     @staticmethod
-    def _arrived(find: Callable[[], TraceSummary | None]) -> TraceSummary | None:
-        """What `find` finds, after a moment in which the rest of it may arrive where it has only just ended."""
+    def _arrived(find: Callable[[], list[TraceSummary]]) -> list[TraceSummary]:
+        """What `find` finds, after a moment in which the rest of the first may arrive where it has only just ended."""
         give_up = time.monotonic() + 2 * ARRIVED_SECONDS
         found = find()
-        while found is not None and time.monotonic() < give_up:
-            age_ns = time.time_ns() - found.begin_ns - found.duration_ns
+        while found and time.monotonic() < give_up:
+            age_ns = time.time_ns() - found[0].begin_ns - found[0].duration_ns
             if not 0 <= age_ns < ARRIVED_SECONDS * 1e9:
                 break
             time.sleep(0.1)

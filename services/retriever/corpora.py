@@ -33,6 +33,8 @@ from services.retriever.redis_catalog import RedisCatalog
 
 log = get_logger(__name__)
 
+_CREATE_WAIT_SECONDS = 10.0
+
 
 class Corpora:
     """The use cases of corpora."""
@@ -67,7 +69,7 @@ class Corpora:
             made_by=MADE_BY,
         )
         # Two creations at the same time would make two collections for one alias.
-        async with self._catalog.locked("", [f"create/{corpus_id}"], 60.0, 10.0) as locks:
+        async with self._catalog.alone(f"create/{corpus_id}", _CREATE_WAIT_SECONDS) as locks:
             if not locks.held:
                 raise Unavailable("The corpus is being created by another call; try again.", reason="CORPUS_BUSY")
             try:

@@ -42,7 +42,7 @@ _FREEZE_SECONDS = 10.0
 _SWITCH_SECONDS = 3.0
 """After so long the alias is not asked to move any more. With the five seconds that the call may take less than the freeze lasts."""
 _LOOK_AGAIN_SECONDS = 0.35
-_MAKE_SECONDS = 60.0
+_MAKE_WAIT_SECONDS = 60.0
 
 _documents = meter.create_counter("corella.reindex.documents", description="Documents written to another index, by how they ended.")
 
@@ -106,7 +106,7 @@ class IndexBuilding:
 
     async def _made(self, batch: Batch) -> Corpus:
         """The index being built; made now if it is not there. Raises `CorpusNotFound` when it is not wanted any more."""
-        async with self._catalog.locked("", [f"index/{batch.corpus}"], _MAKE_SECONDS, _MAKE_SECONDS) as lock:
+        async with self._catalog.alone(f"index/{batch.corpus}", _MAKE_WAIT_SECONDS) as lock:
             if not lock.held:
                 raise Unavailable("The index is being made by another worker.", reason="CORPUS_BUSY")
             noted = await self._indexing.get(batch.corpus)
@@ -117,6 +117,9 @@ class IndexBuilding:
                 # One that was half made by a worker that was killed is made anew.
                 index = index_in(noted.settings)
                 await self._store.make_index(index)
+                if not await lock.renewed():
+                    # Whoever has it now drops what was made, and makes it anew.
+                    raise Unavailable("The index is being made by another worker.", reason="CORPUS_BUSY")
                 await self._indexing.made(batch)
         return index
 

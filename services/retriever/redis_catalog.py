@@ -34,6 +34,9 @@ from services.retriever.redis_locks import Locks, LockScripts, translated
 PREFIX = "{corella:retriever}:"
 """The hash tag keeps all keys in one slot of a Redis Cluster, which the scripts need."""
 
+_WORK_LOCK_SECONDS = 8.0
+"""How long a killed holder keeps others from its work. Renewed four times as often, so an event loop may be busy for six seconds."""
+
 _REPLACED = DocumentFailure("A newer version of the document was handed in before this one was indexed.", reason="DOCUMENT_REPLACED")
 _DELETED = DocumentFailure("The document was deleted before it was indexed.", reason="DOCUMENT_DELETED")
 _KEPT = DocumentFailure("A source keeps this document current; change it there.", reason="DOCUMENT_BELONGS_TO_A_SOURCE")
@@ -307,6 +310,12 @@ class RedisCatalog:
             yield locks
         finally:
             await locks.release()
+
+    @asynccontextmanager
+    async def alone(self, work: str, wait_seconds: float) -> AsyncIterator[Locks]:
+        """Holds the right to do what must not be done twice at once, for as long as it takes, if it can be had within `wait_seconds`."""
+        async with self.locked("", [work], _WORK_LOCK_SECONDS, wait_seconds) as locks, locks.renewing():
+            yield locks
 
     async def _run(self, script: str, *arguments: Any) -> Any:
         async with translated():

@@ -15,8 +15,11 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from services.chassis.redis_spans import name_scripts
+from services.chassis.telemetry import attached, get_logger
 from services.retriever.domain import CatalogUnavailable
 from services.retriever.names import fresh_id
+
+log = get_logger(__name__)
 
 # prefix, token, ms, lock keys… -> keys that were taken
 _LOCK = """
@@ -93,6 +96,27 @@ class Locks:
             return True
         keys = [self._stem + document for document in self.held]
         return await self._scripts.run(self._scripts.renew, self._prefix, self._token, self._milliseconds, *keys) == len(keys)
+
+    @asynccontextmanager
+    async def renewing(self) -> AsyncIterator[None]:
+        """Renews what is held for as long as the work inside takes, so that locks can be short: a killed holder's are soon over."""
+        # Signs of life are no part of a trace.
+        with attached({}):
+            beating = asyncio.create_task(self._beat())
+        try:
+            yield
+        finally:
+            beating.cancel()
+            # A renewal that is on its way must not outrun the release.
+            await asyncio.wait([beating])
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._milliseconds / 4_000)
+            try:
+                await self.renewed()
+            except CatalogUnavailable as error:
+                log.warning("lock_not_renewed", reason=error.reason)
 
     async def release(self) -> None:
         """Gives all locks back."""
