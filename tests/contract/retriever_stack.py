@@ -138,9 +138,9 @@ class RetrieverStack:
         self.stub: Any = RetrieverServiceStub(self.channel)
         self.sources: Any = SourceServiceStub(self.channel)
 
-    def start_milvus(self) -> None:
+    def start_milvus(self, program: Sequence[str] = ("-m", "services.retriever.local_milvus")) -> None:
         """Starts Milvus Lite on its data."""
-        command = [sys.executable, "-m", "services.retriever.local_milvus", "--data-dir", str(self.folder / "milvus")]
+        command = [sys.executable, *program, "--data-dir", str(self.folder / "milvus")]
         self._start("milvus", [*command, "--port", str(self.milvus_port)], self.milvus_port)
 
     def start_retriever(self) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -167,6 +168,33 @@ def test_a_killed_store_comes_back_with_everything_that_was_acknowledged(toy_sta
     ended = toy_stack.wait(operation)
     assert (ended.succeeded_count, ended.unchanged_count, ended.failed_count) == (5, 5, 0)
     check_whole(toy_stack, "store-killed", 10)
+
+
+def test_a_store_killed_at_the_end_of_a_flush_has_every_chunk_once(toy_stack: RetrieverStack, toy_embedder: ToyEmbedder) -> None:
+    """Milvus Lite by itself would replay from its log what is in a segment: each chunk counted twice, and twice among the nearest."""
+    toy_stack.kill("milvus")
+    toy_stack.start_milvus([str(Path(__file__).parent / "milvus_killed_in_flush.py")])
+    try:
+        toy_stack.fill("flush-killed", pages(5))
+        # A worker that has nothing left to do flushes what it wrote.
+        until(lambda: toy_stack.processes["milvus"].poll() == -signal.SIGKILL, 30)
+    finally:
+        toy_stack.processes["milvus"].kill()
+        toy_stack.start_milvus()
+    until(lambda: answers(toy_stack, "flush-killed"), 30)
+    check_whole(toy_stack, "flush-killed", 5)
+    found = toy_stack.search("flush-killed", "alpha", mode=pb.SEARCH_MODE_VECTOR, limit=10, vector_limit=10).passages
+    assert len({passage.name for passage in found}) == 10
+    assert toy_stack.wait(toy_stack.ingest("flush-killed", pages(8))).succeeded_count == 3
+    check_whole(toy_stack, "flush-killed", 8)
+
+
+def answers(stack: RetrieverStack, corpus: str) -> bool:
+    """Whether it can be searched."""
+    try:
+        return bool(stack.search(corpus, "alpha").passages)
+    except grpc.RpcError:
+        return False
 
 
 def test_search_goes_on_while_the_catalog_is_away(toy_stack: RetrieverStack, toy_embedder: ToyEmbedder) -> None:
