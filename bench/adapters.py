@@ -54,7 +54,7 @@ def make_models(folder: Path) -> None:
 
     torch.manual_seed(7)
     base = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.bfloat16, local_files_only=True)
-    model = get_peft_model(base, LoraConfig(r=RANK, lora_alpha=RANK, target_modules=MODULES, task_type="CAUSAL_LM"))
+    model: Any = get_peft_model(base, LoraConfig(r=RANK, lora_alpha=RANK, target_modules=MODULES, task_type="CAUSAL_LM"))
     with torch.no_grad():
         for name, weights in model.named_parameters():
             if "lora_B" in name:

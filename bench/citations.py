@@ -155,7 +155,8 @@ class Writer:
         if missing:
             self._generate(missing)
         rows = [self._kept[key] for key in keys]
-        return [str(text) for text, *_ in rows], *(sum(int(row[column]) for row in rows) / len(rows) for column in (1, 2))
+        prompt, answer = (sum(int(row[column]) for row in rows) / len(rows) for column in (1, 2))
+        return [str(text) for text, *_ in rows], prompt, answer
 
     def _prompt(self, case: Case) -> Prompt:
         return compose(

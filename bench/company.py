@@ -78,8 +78,8 @@ def synced(stack: RetrieverStack, places: dict[str, source_pb2.Source]) -> dict[
             for name, operation in list(waiting.items()):
                 found = state_of(stack, operation)
                 if found.HasField("end_time"):
-                    request = source_pb2.GetSourceRequest(name=f"corpora/{CORPUS}/sources/{name}")
-                    ended[name] = (sources.GetSource(request, timeout=60).source, time.perf_counter() - started)
+                    wanted = source_pb2.GetSourceRequest(name=f"corpora/{CORPUS}/sources/{name}")
+                    ended[name] = (sources.GetSource(wanted, timeout=60).source, time.perf_counter() - started)
                     del waiting[name]
                     print(f"{name} ended after {ended[name][1]:.0f} s", flush=True)
                 elif found.message != said and time.perf_counter() - started > 1:
@@ -160,21 +160,21 @@ def judged(
     failures = {item.uri: item for source, _ in ended.values() for item in source.last_sync.failures}
     states = {document.uri: document for document in found}
     for document in found:
-        source = document.source.rpartition("/")[2]
+        origin = document.source.rpartition("/")[2]
         name = document.uri.rpartition("/")[2]
         if document.state == retriever_pb2.DOCUMENT_STATE_ACTIVE:
-            by_source[source]["active"] += 1
-            if source == HOSTILE and name != "good.md":
+            by_source[origin]["active"] += 1
+            if origin == HOSTILE and name != "good.md":
                 wrong.append(f"{name} is ACTIVE")
-        elif source != HOSTILE:
+        elif origin != HOSTILE:
             wrong.append(f"{document.uri} is {retriever_pb2.DocumentState.Name(document.state)}: {document.error.message}")
     wrong += [
         f"{row['active']} of {good[row['source']]} of {row['source']} are ACTIVE" for row in rows if row["active"] != good[row["source"]]
     ]
     for name, expected in reasons.items():
         uri = f"https://{HOSTILE}.example.com/{name}"
-        document, item = states.get(uri), failures.get(uri)
-        error = document.error if document is not None and document.HasField("error") else item.error if item is not None else None
+        known, item = states.get(uri), failures.get(uri)
+        error = known.error if known is not None and known.HasField("error") else item.error if item is not None else None
         reason = RpcFailure.from_status(error).reason if error is not None else "none"
         failed.append((name, reason))
         if reason not in expected:

@@ -46,8 +46,9 @@ class RetrieverStack:
     def __init__(self, folder: Path, model: Path = MODEL) -> None:
         self._model = model
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        numbers = free_ports(7 + len(WITH_METRICS))
-        self._ports = Ports(*numbers[:7], metrics=dict(zip(WITH_METRICS, numbers[7:], strict=True)))
+        metrics = dict(zip(WITH_METRICS, free_ports(len(WITH_METRICS)), strict=True))
+        embedder, retriever, generator, trainer, milvus, valkey, traces = free_ports(7)
+        self._ports = Ports(embedder, retriever, generator, trainer, milvus, valkey, traces, metrics)
         self._specs = self._specs_in(folder)
         self._channels = ExitStack()
         self.embedder_address = f"127.0.0.1:{self._ports.embedder}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 from bench.material import load_sample_passages, load_sample_queries
 from services.generator.domain import DONT_KNOW, Passage, Style
@@ -57,7 +58,7 @@ def _of_samples(base: Path) -> list[TokenSample]:
             count_tokens=lambda text: len(tokenizer.encode(text)),
         )
         messages = [{"role": message.role, "content": message.text} for message in prompt.messages]
-        ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=False)
+        ids: Any = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=False)
         response = tokenizer.encode(answer, add_special_tokens=False) + tokenizer.encode("<|im_end|>", add_special_tokens=False)
         made.append(TokenSample(tuple(ids), tuple(response)))
     rng.shuffle(made)

@@ -113,8 +113,8 @@ def run_corella(base: str, data: Path, output: str, settings: dict[str, Any]) ->
 
     evaluate = recipe.evaluate
 
-    def and_start(*arguments: Any) -> float:
-        loss = evaluate(*arguments)
+    def and_start(built: Any, samples: Any, world: World) -> float:
+        loss = evaluate(built, samples, world)
         if not clock.losses:
             clock.start()
         return loss
@@ -134,7 +134,7 @@ def unseen_losses(base: str, data: Path, adapters: dict[str, str]) -> dict[str, 
     samples = read_samples(data / "validation.safetensors")
     losses = {}
     for name, folder in adapters.items():
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
+        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
         if folder:
             model = PeftModel.from_pretrained(model, folder)
         total, count = 0.0, 0

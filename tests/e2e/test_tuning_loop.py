@@ -103,7 +103,7 @@ def driver(job_name: str) -> psutil.Process | None:
 @pytest.fixture(scope="module")
 def accepted(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[trainer_pb2.Job]:
     """A good job, whose driver and whose trainer are killed while it trains. Afterwards the base model serves again."""
-    name = start(stack, dataset(stack, tmp_path_factory.mktemp("good"), examples(48, 14)), epochs=2.0, batch_tokens=1024)
+    name = start(stack, dataset(stack, tmp_path_factory.mktemp("good"), examples(48, 14)), epochs=1.5, batch_tokens=1024)
     until(lambda: job_of(stack, name).progress.step >= 5, 300, "five steps")
     killed = driver(name)
     assert killed is not None
