@@ -1,6 +1,6 @@
 """Which tests may run beside one another.
 
-`scripts/test.sh` runs all but the end-to-end tests in three processes (pytest-xdist). Tests of one file stay together, as do those that
+`scripts/test.sh` runs all but the end-to-end tests in two processes (pytest-xdist). Tests of one file stay together, as do those that
 share servers: each group starts its servers once.
 """
 

@@ -14,12 +14,14 @@ from typing import Any
 
 import grpc
 import pytest
+import redis
 from google.protobuf import duration_pb2, field_mask_pb2
 from retriever_stack import CALL_SECONDS, RetrieverStack, ToyEmbedder, failure
 
 from corella.errors import RpcFailure
 from corella.v1 import operation_pb2, source_pb2
 from corella.v1 import retriever_pb2 as pb
+from services.retriever.redis_catalog import PREFIX
 from tests.waiting import until
 
 SUCCEEDED = operation_pb2.OPERATION_STATE_SUCCEEDED
@@ -27,7 +29,10 @@ BASE = "https://docs.example.com/"
 
 
 @pytest.fixture
-def embedder(toy_embedder: ToyEmbedder) -> Iterator[ToyEmbedder]:
+def embedder(toy_stack: RetrieverStack, toy_embedder: ToyEmbedder) -> Iterator[ToyEmbedder]:
+    # Vectors that lazy corpora of other tests get in the background are no text of these.
+    store = redis.Redis.from_url(toy_stack.redis_url)
+    until(lambda: not store.zcard(f"{PREFIX}warming"), 30)
     toy_embedder.embedded_texts.clear()
     yield toy_embedder
     toy_embedder.seconds_per_text = 0.0

@@ -27,7 +27,7 @@ def valkey() -> Iterator[ValkeyServer]:
 @pytest.fixture
 async def gate(valkey: ValkeyServer) -> AsyncIterator[RedisGate]:
     valkey.client().flushall()
-    gate = RedisGate(f"redis://127.0.0.1:{valkey.port}/0", MemorySettings(timeout_seconds=5))
+    gate = RedisGate(f"redis://127.0.0.1:{valkey.port}/0", MemorySettings(timeout_seconds=5, connect_timeout_seconds=5))
     yield gate
     await gate.close()
 
