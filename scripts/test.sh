@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The tests that MARKS admits, as pytest takes them (-m): first all but the end-to-end tests, two at a time, because many of them wait for a
-# server more than they compute (three at a time are 50 s quicker, but two cores are then so busy that time-outs run out); then the end-to-end tests, which have the machine for themselves.
+# The tests that MARKS admits, as pytest takes them (-m): first all but the end-to-end tests, two at a time, because most of them wait for a
+# server more than they compute; then the end-to-end tests, which have the machine for themselves. Three at a time are 50 s quicker, but
+# two cores are then so busy that time-outs run out.
 #
 # Usage: MARKS='not long' scripts/test.sh [PYTEST ARGUMENT …] [FILE …]
 set -uo pipefail
