@@ -19,7 +19,7 @@ from opentelemetry.context import Context
 
 from services.chassis.errors import CorellaError, Unavailable
 from services.chassis.steps import link, step
-from services.chassis.telemetry import attached, get_logger, meter
+from services.chassis.telemetry import get_logger, meter
 from services.retriever.domain import Corpus, CorpusNotFound, DocumentFailure, EmbeddingMode, ModelMismatch, ReindexIncomplete
 from services.retriever.embedders import Embedders
 from services.retriever.fsspec_blobs import FsspecBlobs
@@ -33,6 +33,7 @@ from services.retriever.redis_catalog import RedisCatalog
 from services.retriever.redis_indexing import Batch, Indexed, RedisIndexing
 from services.retriever.reindexing import settled
 from services.retriever.settings import WorkerSettings
+from services.retriever.signs_of_life import signs_of_life
 
 log = get_logger(__name__)
 
@@ -201,13 +202,8 @@ class IndexBuilding:
     @asynccontextmanager
     async def _leased(self, batch: Batch) -> AsyncIterator[_Lease]:
         lease = _Lease(self._indexing, batch, self._owner, self._settings.lease_seconds)
-        # Signs of life are no part of a trace.
-        with attached({}):
-            beating = asyncio.create_task(lease.beat())
-        try:
+        async with signs_of_life(lease.renew, self._settings.lease_seconds):
             yield lease
-        finally:
-            beating.cancel()
 
 
 class _Lease:
@@ -220,14 +216,6 @@ class _Lease:
         self._seconds = seconds
         self._in_hand = {document.id: document for document in batch.documents}
         self.doing = ""
-
-    async def beat(self) -> None:
-        while True:
-            await asyncio.sleep(self._seconds / 4)
-            try:
-                await self.renew()
-            except CorellaError as error:
-                log.warning("lease_not_renewed", reason=error.reason)
 
     async def renew(self) -> None:
         batch = replace(self._batch, documents=tuple(self._in_hand.values()))

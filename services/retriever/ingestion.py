@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from services.chassis.errors import CorellaError, DeadlineExceeded, ResourceExhausted, Unavailable
 from services.chassis.steps import step
-from services.chassis.telemetry import SECONDS, attached, get_logger, meter
+from services.chassis.telemetry import SECONDS, get_logger, meter
 from services.retriever.document_spans import DocumentSpans, SharedStep
 from services.retriever.domain import Claimed, Corpus, CorpusNotFound, DocumentFailure, EmbeddingMode
 from services.retriever.embedders import Embedders
@@ -28,6 +28,7 @@ from services.retriever.parsing_sandbox import ParsingSandbox
 from services.retriever.preparing import Prepared, Preparing
 from services.retriever.redis_catalog import RedisCatalog
 from services.retriever.settings import WorkerSettings
+from services.retriever.signs_of_life import signs_of_life
 
 log = get_logger(__name__)
 
@@ -185,14 +186,11 @@ class Ingestion:
     @asynccontextmanager
     async def _leased(self, claimed: Sequence[Claimed], spans: DocumentSpans) -> AsyncIterator[_Lease]:
         lease = _Lease(self._catalog, self._owner, self._settings.lease_seconds, claimed, spans)
-        # Signs of life are no part of a trace: they would fill that of a document that takes long.
-        with attached({}):
-            beating = asyncio.create_task(lease.beat())
-        try:
-            yield lease
-        finally:
-            beating.cancel()
-            spans.end_all()
+        async with signs_of_life(lease.renew, self._settings.lease_seconds):
+            try:
+                yield lease
+            finally:
+                spans.end_all()
 
 
 class _Lease:
@@ -207,14 +205,6 @@ class _Lease:
         self._in_hand = {document.id: document for document in claimed}
         self.lost: set[str] = set()
         self.doing = ""
-
-    async def beat(self) -> None:
-        while True:
-            await asyncio.sleep(self._seconds / 4)
-            try:
-                await self.renew()
-            except CorellaError as error:
-                log.warning("lease_not_renewed", reason=error.reason)
 
     async def renew(self) -> None:
         documents = list(self._in_hand.values())

@@ -15,11 +15,9 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from services.chassis.redis_spans import name_scripts
-from services.chassis.telemetry import attached, get_logger
 from services.retriever.domain import CatalogUnavailable
 from services.retriever.names import fresh_id
-
-log = get_logger(__name__)
+from services.retriever.signs_of_life import signs_of_life
 
 # prefix, token, ms, lock keys… -> keys that were taken
 _LOCK = """
@@ -100,23 +98,8 @@ class Locks:
     @asynccontextmanager
     async def renewing(self) -> AsyncIterator[None]:
         """Renews what is held for as long as the work inside takes, so that locks can be short: a killed holder's are soon over."""
-        # Signs of life are no part of a trace.
-        with attached({}):
-            beating = asyncio.create_task(self._beat())
-        try:
+        async with signs_of_life(self.renewed, self._milliseconds / 1000, "lock"):
             yield
-        finally:
-            beating.cancel()
-            # A renewal that is on its way must not outrun the release.
-            await asyncio.wait([beating])
-
-    async def _beat(self) -> None:
-        while True:
-            await asyncio.sleep(self._milliseconds / 4_000)
-            try:
-                await self.renewed()
-            except CatalogUnavailable as error:
-                log.warning("lock_not_renewed", reason=error.reason)
 
     async def release(self) -> None:
         """Gives all locks back."""

@@ -23,6 +23,7 @@ from services.retriever.connectors.connector import Connector, PlaceUnreachable
 from services.retriever.domain import CorpusNotFound, DocumentFailure
 from services.retriever.ingestion import PASSING
 from services.retriever.names import fresh_id
+from services.retriever.signs_of_life import stopped
 from services.retriever.source_domain import ClaimedSync, Phase, PlaceRecord
 from services.retriever.sync_rules import retry_seconds
 from services.retriever.sync_visit import SyncLost, SyncTools, SyncVisit
@@ -33,8 +34,6 @@ log = get_logger(__name__)
 OpenConnector = Callable[[PlaceRecord, str], Connector]
 """Opens what reads a place of a tenant. Raises `CorellaError` when it cannot: a secret that is missing, a directory that is not allowed."""
 _SETTLE_SECONDS = 0.3
-_STOP_SECONDS = 3.0
-"""Enough for what has to be put in order after a cancellation."""
 
 _syncs = meter.create_counter("corella.syncs", description="Syncs that a worker let go of, by how.")
 
@@ -171,7 +170,7 @@ class _Work:
             raise SyncLost
         finally:
             # What the work has open is closed before anybody else goes on.
-            await _stopped({work, beating})
+            await stopped({work, beating})
 
     async def _work(self) -> None:
         tools, sync = self._tools, self._sync
@@ -206,17 +205,3 @@ class _Work:
                 held_until = time.monotonic() + seconds
             except CorellaError as error:
                 log.warning("lease_not_renewed", reason=error.reason)
-
-
-async def _stopped(tasks: set[asyncio.Task[None]]) -> None:
-    """Cancels tasks and returns when all have ended.
-
-    Cancels again what goes on: `asyncio.wait_for`, which the Redis client waits with, loses a cancellation that comes together with the
-    answer (until Python 3.12).
-    """
-    waiting = tasks
-    while waiting:
-        for task in waiting:
-            task.cancel()
-        _, waiting = await asyncio.wait(waiting, timeout=_STOP_SECONDS)
-    await asyncio.gather(*tasks, return_exceptions=True)
