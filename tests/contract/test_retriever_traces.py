@@ -253,7 +253,7 @@ def test_the_workers_metrics_are_those_of_its_processes(toy_stack: RetrieverStac
         return [each for each in wanted if not re.search(each, said)]
 
     # Children report one after the other, and some may have worked for other tests.
-    until(lambda: not missing(), 30, "all of them in the worker's metrics")
+    until(lambda: not missing(), 30, "all of them in the worker's metrics", patience=1)
 
 
 async def test_the_beat_reports_what_stands_over_all_corpora(retriever: Retriever, at: Servers) -> None:
